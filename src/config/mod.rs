@@ -1,0 +1,173 @@
+//! The resolved configuration: every field valid, typed, with unit and default.
+//!
+//! Nothing here is optional because nobody said anything; defaults were applied
+//! and contradictions reported before a [`Config`] exists (`resolve`). Rooms get
+//! the part they need, never the whole.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that the process was told, after precedence and validation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where the platform connects to.
+    pub listen: Listen,
+    /// Data-plane threads; each owns a listener and its idle worker connections.
+    pub threads: NonZeroUsize,
+    /// Who answers.
+    pub workers: Workers,
+    /// How requests wait when every slot is taken.
+    pub queue: Queue,
+    /// What one connection may cost.
+    pub limits: Limits,
+    /// How a request is reported.
+    pub access_log: AccessLog,
+    /// How long requests in flight may still run after TERM before they are cut.
+    pub drain_deadline: Duration,
+}
+
+/// The front listener.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listen {
+    /// Address to bind; the platform needs `0.0.0.0` (it dials the instance address, never loopback).
+    pub address: IpAddr,
+    /// TCP port; zero lets the system choose (tests).
+    pub port: u16,
+    /// Connections the kernel may hold before we accept them.
+    pub backlog: u32,
+}
+
+/// The pool of workers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workers {
+    /// Where workers come from.
+    pub source: WorkerSource,
+    /// Concurrent requests one worker may hold.
+    pub slots: Slots,
+    /// Bound on one connect to a worker, retries for a full backlog included.
+    pub connect_timeout: Duration,
+    /// Whether each request tells its worker `x-warmfront-start: cold|warm`.
+    pub tell_start: bool,
+    /// How long, from exec, requests are held for the first worker to become ready.
+    pub start_deadline: Duration,
+}
+
+/// Concurrent requests one worker may hold, and why that number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slots {
+    /// At least 1, at most [`Slots::MAX`].
+    pub count: u32,
+    /// Whether the number was guessed from the command rather than configured.
+    pub guessed: bool,
+}
+
+impl Slots {
+    /// More than any platform sends one instance (FC: 200).
+    pub const MAX: u32 = 10_000;
+}
+
+/// Where workers come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WorkerSource {
+    /// We start and supervise them.
+    Spawn(Spawn),
+    /// Something else runs them (another container, systemd); one Unix socket each.
+    Sockets(Vec<PathBuf>),
+}
+
+/// How to start and keep supervised workers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spawn {
+    /// Program and arguments; `{socket}`, `{port}` and `{worker}` are replaced in each. Never empty.
+    pub argv: Vec<OsString>,
+    /// Why this command and not another, when nobody gave one: said in the start line.
+    pub chosen: CommandChoice,
+    /// Processes to keep warm, 1 to 512.
+    pub count: usize,
+    /// How a worker listens.
+    pub transport: Transport,
+    /// Added to the inherited environment; the same placeholders are replaced in values.
+    pub env: Vec<(String, String)>,
+    /// Working directory; ours if `None`.
+    pub cwd: Option<PathBuf>,
+    /// Parent of the private socket directory.
+    pub socket_dir: PathBuf,
+    /// From TERM to KILL when a worker is stopped.
+    pub grace: Duration,
+    /// First and longest pause between restarts of a worker that keeps exiting.
+    pub backoff: (Duration, Duration),
+}
+
+/// Who chose the worker command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandChoice {
+    /// Configured, or given after `--`.
+    Given,
+    /// Nobody gave one; `/code/bootstrap` exists (the platform's rule, FC custom runtime).
+    Bootstrap,
+    /// Nobody gave one and there is no bootstrap: this binary as its own worker.
+    Demo,
+}
+
+/// How a supervised worker listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// On a Unix socket at the path it is told.
+    Socket,
+    /// On a loopback TCP port of its own.
+    Tcp,
+}
+
+/// Bounds of the one waiting line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Requests that may wait.
+    pub depth: usize,
+    /// Bytes (heads and what came with them) that waiting requests may hold together.
+    pub bytes: usize,
+    /// Longest wait for a slot while workers are ready.
+    pub timeout: Duration,
+    /// Once the oldest waiter has waited this long, the newest is served first.
+    pub newest_first_after: Duration,
+}
+
+/// What one connection or message may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Request or response head, start line and fields, in bytes.
+    pub head_bytes: usize,
+    /// Request target in bytes.
+    pub target_bytes: usize,
+    /// Header fields per head.
+    pub fields: usize,
+    /// Request body bytes read and thrown away so that a connection stays usable after an early answer.
+    pub discard_bytes: u64,
+    /// One relay buffer; an exchange holds at most two.
+    pub buffer_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 64 << 10,
+            target_bytes: 16 << 10,
+            fields: 256,
+            discard_bytes: 64 << 20,
+            buffer_bytes: 128 << 10,
+        }
+    }
+}
+
+/// How each finished request is reported on stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Not at all; costs nothing.
+    Off,
+    /// One text line.
+    Text,
+    /// One JSON object per line, after the date.
+    Json,
+}

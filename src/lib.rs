@@ -1,0 +1,22 @@
+//! warmfront: the process a Function Compute instance starts.
+//!
+//! It owns the FC port, the dispatch queue and the worker processes on Unix
+//! sockets. The library half is internal and unstable; the stable surface is the
+//! command line, the configuration, log lines and exit codes.
+//!
+//! Rooms in reading order, lower floors first. Nothing imports upwards
+//! (`tests/tidy.rs` keeps that true):
+//!
+//! - floor 0: [`config`], [`error`], [`id`], [`clock`]
+//! - floor 1: [`http1`], [`fc`] (pure knowledge), [`listener`], [`sys`] (doors to the system)
+//! - floor 2: [`worker`] publishes into [`upstream`]
+//! - floor 3: [`lifecycle`]
+//! - floor 4: [`proxy`], the walk of one request
+//! - floor 5: [`engine`], how bytes move
+//! - floor 6: [`cli`], [`app`], [`exit`], [`demo`]
+//! - shaft: [`telemetry`]
+
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod upstream;

@@ -1,0 +1,157 @@
+//! The published snapshot of ready workers, and one worker as the data plane sees it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use tokio::sync::{Notify, watch};
+
+/// Number of a worker's place in the pool, from 1; stays the same over restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(pub u32);
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where a worker accepts connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A Unix socket, under 108 bytes.
+    Unix(PathBuf),
+    /// A loopback port.
+    Tcp(SocketAddr),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => address.fmt(f),
+        }
+    }
+}
+
+/// One life of one worker: a restart makes a new `Worker` with the same id.
+#[derive(Debug)]
+pub struct Worker {
+    /// Its place in the pool.
+    pub id: WorkerId,
+    /// Where it accepts connections.
+    pub address: Address,
+    /// Concurrent requests it may hold.
+    pub slots: u32,
+    in_flight: AtomicU32,
+    connections: AtomicU32,
+    served: AtomicU64,
+    suspect: AtomicBool,
+    suspicion: Arc<Notify>,
+}
+
+impl Worker {
+    /// A worker that nobody uses yet. `suspicion` is notified when the data plane
+    /// fails to connect to it; whoever published the worker then looks again.
+    pub fn new(id: WorkerId, address: Address, slots: u32, suspicion: Arc<Notify>) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            address,
+            slots,
+            in_flight: AtomicU32::new(0),
+            connections: AtomicU32::new(0),
+            served: AtomicU64::new(0),
+            suspect: AtomicBool::new(false),
+            suspicion,
+        })
+    }
+
+    /// Requests it holds now.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::SeqCst)
+    }
+
+    /// Requests it has been given back from, finished or not.
+    pub fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
+    }
+
+    /// Connections open to it, idle ones included.
+    pub fn connections(&self) -> &AtomicU32 {
+        &self.connections
+    }
+
+    /// Says that a connect failed. Stays set until [`Worker::clear_suspicion`].
+    pub fn suspect(&self) {
+        if !self.suspect.swap(true, Ordering::SeqCst) {
+            self.suspicion.notify_one();
+        }
+    }
+
+    /// Whether a connect failed since the last clearing.
+    pub fn is_suspect(&self) -> bool {
+        self.suspect.load(Ordering::SeqCst)
+    }
+
+    /// Trusts the worker again (its socket accepted).
+    pub fn clear_suspicion(&self) {
+        self.suspect.store(false, Ordering::SeqCst);
+    }
+
+    /// Takes a slot if one is free. Only `upstream::lease` calls this.
+    pub(super) fn try_take(&self) -> bool {
+        self.in_flight
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |held| (held < self.slots).then_some(held + 1))
+            .is_ok()
+    }
+
+    /// Returns a slot. Only `upstream::lease` calls this.
+    pub(super) fn give_back(&self) {
+        let before = self.in_flight.fetch_sub(1, Ordering::SeqCst);
+        debug_assert!(before > 0, "a slot was returned twice");
+        self.served.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Immutable snapshot of the ready workers, sorted by id.
+#[derive(Debug, Default)]
+pub struct Pool {
+    workers: Vec<Arc<Worker>>,
+}
+
+impl Pool {
+    /// A snapshot of `workers`.
+    pub fn new(mut workers: Vec<Arc<Worker>>) -> Self {
+        workers.sort_by_key(|worker| worker.id);
+        Self { workers }
+    }
+
+    /// The ready workers, sorted by id.
+    pub fn workers(&self) -> &[Arc<Worker>] {
+        &self.workers
+    }
+
+    /// Concurrent requests all of them may hold.
+    pub fn slots(&self) -> u64 {
+        self.workers.iter().map(|worker| u64::from(worker.slots)).sum()
+    }
+}
+
+/// The control plane's end: whoever knows which workers are ready publishes here.
+#[derive(Clone, Debug)]
+pub struct Publisher(watch::Sender<Arc<Pool>>);
+
+impl Publisher {
+    /// A publisher of an empty pool, and the end that follows it.
+    pub fn new() -> (Self, watch::Receiver<Arc<Pool>>) {
+        let (sender, receiver) = watch::channel(Arc::new(Pool::default()));
+        (Self(sender), receiver)
+    }
+
+    /// Replaces the pool. Leases on workers that are no longer in it stay valid until they end.
+    pub fn publish(&self, workers: Vec<Arc<Worker>>) {
+        self.0.send_replace(Arc::new(Pool::new(workers)));
+    }
+}

@@ -16,7 +16,9 @@
 //! - floor 6: [`cli`], [`app`], [`exit`], [`demo`]
 //! - shaft: [`telemetry`]
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod exit;
 pub mod upstream;

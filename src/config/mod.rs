@@ -4,6 +4,19 @@
 //! and contradictions reported before a [`Config`] exists (`resolve`). Rooms get
 //! the part they need, never the whole.
 
+pub mod keys;
+pub mod layers;
+pub mod load;
+pub mod resolve;
+pub mod show;
+pub mod units;
+
+mod file;
+mod guess;
+mod nearest;
+mod read;
+mod secret;
+
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -78,8 +91,8 @@ pub enum WorkerSource {
     Sockets(Vec<PathBuf>),
 }
 
-/// How to start and keep supervised workers.
-#[derive(Clone, Debug, PartialEq)]
+/// How to start and keep supervised workers. Its `Debug` masks secret variables (`secret`).
+#[derive(Clone, PartialEq)]
 pub struct Spawn {
     /// Program and arguments; `{socket}`, `{port}` and `{worker}` are replaced in each. Never empty.
     pub argv: Vec<OsString>,

@@ -1,0 +1,322 @@
+//! Every configuration key, once.
+//!
+//! Reading, checking, listing and the documents all walk [`KEYS`]; a key that is
+//! not here does not exist, and a default is written nowhere else. The environment
+//! name is derived, so it can never drift from the path.
+
+use self::Kind::{Address, AutoOr, Choice, Number, Path, Paths, Period, Size, Switch, Variables, Words};
+use self::Zero::{Allowed, Refused};
+use super::Slots;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// One configuration key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Dotted path in the file, e.g. `listen.port`.
+    pub path: &'static str,
+    /// What values it takes.
+    pub kind: Kind,
+    /// The default as one would write it in the environment; empty if the value is derived or unset.
+    pub default: &'static str,
+    /// One or two sentences for a person, with the unit.
+    pub help: &'static str,
+    /// The command-line flag, `--` for the words that follow it.
+    pub flag: Option<&'static str>,
+    /// Variables the platform sets for the same purpose, strongest first, all weaker than our own.
+    pub platform_env: &'static [&'static str],
+}
+
+/// What values a key takes. Bounds are inclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An IP address.
+    Address,
+    /// A whole number.
+    Number(u64, u64),
+    /// `auto` or a whole number.
+    AutoOr(u64, u64),
+    /// `true` or `false`.
+    Switch,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A time with its unit, at most [`Kind::PERIOD_MAX_SECS`].
+    Period(Zero),
+    /// Bytes: a whole number, or a number with its unit.
+    Size(u64, u64),
+    /// A path.
+    Path,
+    /// A list of words; separated by whitespace in the environment.
+    Words,
+    /// A list of paths; separated by `:` in the environment.
+    Paths,
+    /// A table of texts; only in the file.
+    Variables,
+}
+
+/// Whether a period of zero means something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Zero {
+    /// Zero is a choice: not at all, or at once.
+    Allowed,
+    /// Zero would break what the period is for.
+    Refused,
+}
+
+impl Kind {
+    /// One day: FC's longest invocation. Longer is a slip of the unit.
+    pub const PERIOD_MAX_SECS: u64 = 24 * 60 * 60;
+}
+
+impl Key {
+    const fn new(path: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Self {
+        Self { path, kind, default, help, flag: None, platform_env: &[] }
+    }
+
+    const fn flag(mut self, flag: &'static str) -> Self {
+        self.flag = Some(flag);
+        self
+    }
+
+    /// The key at this dotted path.
+    #[must_use]
+    pub fn find(path: &str) -> Option<&'static Key> {
+        KEYS.iter().find(|key| key.path == path)
+    }
+
+    /// Our environment variable for it, e.g. `WARMFRONT_LISTEN_PORT`; a table has none.
+    #[must_use]
+    pub fn env_name(&self) -> Option<String> {
+        (self.kind != Kind::Variables)
+            .then(|| format!("{ENV_PREFIX}{}", self.path.to_ascii_uppercase().replace('.', "_")))
+    }
+
+    /// Every variable that can set it, strongest first.
+    #[must_use]
+    pub fn env_names(&self) -> Vec<String> {
+        self.env_name().into_iter().chain(self.platform_env.iter().map(|name| (*name).to_owned())).collect()
+    }
+}
+
+/// What our own environment variables begin with.
+pub const ENV_PREFIX: &str = "WARMFRONT_";
+
+/// The variable that names the configuration file.
+pub const ENV_CONFIG: &str = "WARMFRONT_CONFIG";
+
+/// Every key, in the order of the documents.
+pub const KEYS: &[Key] = &[
+    Key::new(
+        "listen.address",
+        Address,
+        "0.0.0.0",
+        "Address to bind. The platform dials the instance address, so loopback would never be reached.",
+    ),
+    Key {
+        platform_env: &["FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT"],
+        ..Key::new(
+            "listen.port",
+            Number(0, 65_535),
+            "9000",
+            "TCP port to bind; 0 lets the system choose. Order: flag, WARMFRONT_LISTEN_PORT, \
+             FC_CUSTOM_LISTEN_PORT, FC_SERVER_PORT, file, default.",
+        )
+        .flag("--port")
+    },
+    Key::new(
+        "listen.backlog",
+        Number(1, 65_535),
+        "4096",
+        "Connections the kernel holds before they are accepted. The system may lower it (net.core.somaxconn).",
+    ),
+    Key::new(
+        "threads",
+        AutoOr(1, 256),
+        "auto",
+        "Data-plane threads. auto: 1 for up to 2 CPUs, then one per CPU up to 4.",
+    )
+    .flag("--threads"),
+    Key::new(
+        "workers.command",
+        Words,
+        "",
+        "Program and arguments of one worker; {socket}, {port} and {worker} are replaced. Separated by \
+         whitespace in the environment, without quoting. Without it: /code/bootstrap if that exists, else the \
+         demo worker.",
+    )
+    .flag("--"),
+    Key::new("workers.count", Number(1, 512), "2", "Worker processes to keep warm.").flag("--workers"),
+    Key::new(
+        "workers.concurrency",
+        AutoOr(1, Slots::MAX as u64),
+        "auto",
+        "Requests one worker may hold at once. auto: 100 for runtimes known to serve many at once, else 1.",
+    )
+    .flag("--concurrency"),
+    Key::new(
+        "workers.transport",
+        Choice(&["socket", "tcp"]),
+        "socket",
+        "How a worker listens: on the Unix socket it is told, or on a loopback TCP port of its own.",
+    )
+    .flag("--transport"),
+    Key::new(
+        "workers.sockets",
+        Paths,
+        "",
+        "Unix sockets of workers that something else runs, instead of a command. Separated by `:` in the \
+         environment.",
+    )
+    .flag("--socket"),
+    Key::new(
+        "workers.env",
+        Variables,
+        "",
+        "Variables added to each worker's environment; {socket}, {port} and {worker} are replaced in values. \
+         Only in the file: workers inherit the rest.",
+    ),
+    Key::new("workers.cwd", Path, "", "Working directory of the workers. Without it: ours."),
+    Key::new(
+        "workers.socket_dir",
+        Path,
+        "",
+        "Where the private directory of worker sockets is made. Without it: the system's temporary directory.",
+    ),
+    Key::new(
+        "workers.grace",
+        Period(Allowed),
+        "10s",
+        "Time a stopping worker has from TERM to KILL. 0s kills at once.",
+    ),
+    Key::new(
+        "workers.connect_timeout",
+        Period(Refused),
+        "5s",
+        "Longest time one connect to a worker may take, retries for a full backlog included.",
+    ),
+    Key::new(
+        "workers.tell_start",
+        Switch,
+        "false",
+        "Whether each request tells its worker `x-warmfront-start: cold|warm`. The demo worker is told anyway.",
+    ),
+    Key::new(
+        "workers.backoff_min",
+        Period(Refused),
+        "100ms",
+        "First pause before a worker that exited is started again; it doubles from there.",
+    ),
+    Key::new(
+        "workers.backoff_max",
+        Period(Refused),
+        "10s",
+        "Longest pause before a worker that keeps exiting is started again.",
+    ),
+    Key::new(
+        "start.deadline",
+        Period(Refused),
+        "110s",
+        "How long requests are held for the first worker to become ready, counted from its start. FC itself \
+         gives up after 120s.",
+    ),
+    Key::new(
+        "queue.depth",
+        Number(0, 1_000_000),
+        "1024",
+        "Requests that may wait for a slot. 0 refuses what cannot be served at once.",
+    ),
+    Key::new(
+        "queue.bytes",
+        Size(4 * KIB, 64 * GIB),
+        "64MiB",
+        "Bytes that waiting requests may hold together: heads and what came with them.",
+    ),
+    Key::new(
+        "queue.timeout",
+        Period(Allowed),
+        "30s",
+        "Longest wait for a slot while workers are ready. 0s never waits.",
+    ),
+    Key::new(
+        "queue.newest_first_after",
+        Period(Allowed),
+        "1s",
+        "Once the oldest request has waited this long, the newest is served first. 0s always does.",
+    ),
+    Key::new(
+        "limits.head_bytes",
+        Size(KIB, 16 * MIB),
+        "64KiB",
+        "Longest head of a request or response: start line and fields, in bytes.",
+    ),
+    Key::new("limits.target_bytes", Size(64, 16 * MIB), "16KiB", "Longest request target, in bytes."),
+    Key::new("limits.fields", Number(16, 4096), "256", "Most header fields in one head."),
+    Key::new(
+        "limits.discard_bytes",
+        Size(0, 1024 * GIB),
+        "64MiB",
+        "Request body bytes that are read and thrown away after an early answer, so that the connection stays \
+         usable.",
+    ),
+    Key::new(
+        "limits.buffer_bytes",
+        Size(4 * KIB, 64 * MIB),
+        "128KiB",
+        "One relay buffer, in bytes; an exchange holds at most two. A head must fit into one.",
+    ),
+    Key::new(
+        "log.access",
+        Choice(&["text", "json", "off"]),
+        "text",
+        "How each finished request is reported on stdout.",
+    )
+    .flag("--access-log"),
+    Key::new(
+        "drain.deadline",
+        Period(Allowed),
+        "25s",
+        "How long requests in flight may still run after TERM. 0s cuts them at once.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_two_keys_share_a_path_a_flag_or_a_variable() {
+        let mut seen = BTreeSet::new();
+        for key in KEYS {
+            assert!(seen.insert(key.path.to_owned()), "{}", key.path);
+            for name in key.env_names().into_iter().chain(key.flag.map(str::to_owned)) {
+                assert!(seen.insert(name.clone()), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_key_is_also_a_table_of_keys() {
+        for key in KEYS {
+            let inside = format!("{}.", key.path);
+            assert!(KEYS.iter().all(|other| !other.path.starts_with(&inside)), "{}", key.path);
+        }
+    }
+
+    #[test]
+    fn the_environment_name_is_the_path_in_capitals() {
+        let name = |path| Key::find(path).unwrap().env_name();
+        assert_eq!(name("listen.port").unwrap(), "WARMFRONT_LISTEN_PORT");
+        assert_eq!(name("queue.newest_first_after").unwrap(), "WARMFRONT_QUEUE_NEWEST_FIRST_AFTER");
+        assert_eq!(name("workers.env"), None);
+    }
+
+    #[test]
+    fn every_key_says_what_it_is_for() {
+        for key in KEYS {
+            assert!(key.help.ends_with('.') && key.help.len() > 20, "{}", key.path);
+        }
+    }
+}

@@ -1,0 +1,484 @@
+//! From what was said to what holds: layers in, a [`Config`] or every problem out.
+//!
+//! Pure. Facts about the machine come in as [`Facts`], so that the same words give
+//! the same answer everywhere. All problems are reported at once, in the order of
+//! the file: fixing one and meeting the next is nobody's idea of a good start.
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use super::guess::guess_slots;
+use super::guess::{DEMO_WORKER, is_demo};
+use super::keys::{Key, Kind};
+use super::layers::{Finding, Layers, Source, Value, in_order};
+use super::read::{self, Bad};
+use super::units::{period_text, size_text};
+use super::{
+    AccessLog, CommandChoice, Config, Limits, Listen, Queue, Slots, Spawn, Transport, WorkerSource, Workers,
+};
+use crate::error::Problem;
+
+/// The platform's rule for a command nobody gave (FC custom runtime).
+pub const BOOTSTRAP: &str = "/code/bootstrap";
+
+/// Room for a socket path in the kernel's address, its final NUL included.
+const SOCKET_PATH_BYTES: usize = 108;
+
+/// Longest parent of the private socket directory: what [`SOCKET_PATH_BYTES`] leaves after
+/// `/warmfront-XXXXXXXX/worker-511.sock`.
+const SOCKET_DIR_BYTES_MAX: usize = 72;
+
+/// Keys that only mean something for workers we start.
+const SPAWN_ONLY: &[&str] = &[
+    "workers.count",
+    "workers.transport",
+    "workers.env",
+    "workers.cwd",
+    "workers.socket_dir",
+    "workers.grace",
+    "workers.backoff_min",
+    "workers.backoff_max",
+];
+
+/// What the machine says; gathered by `load`.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// CPUs this process may use, at least 1.
+    pub cpus: usize,
+    /// Whether [`BOOTSTRAP`] exists and is another program than this one.
+    pub bootstrap_exists: bool,
+    /// This process was itself started as a worker of warmfront.
+    pub is_worker: bool,
+    /// This binary.
+    pub current_exe: PathBuf,
+    /// The system's temporary directory.
+    pub temp_dir: PathBuf,
+    /// Whether the first word of the worker command can be started.
+    pub program: Program,
+    /// `workers.cwd` is set and is no directory.
+    pub cwd_missing: bool,
+}
+
+/// What looking for the worker's program found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// A file that may be executed, or a word only known later.
+    Found,
+    /// No such file; where it was looked for.
+    Missing {
+        /// Directories of `PATH`, or the one file that is not there.
+        searched: String,
+    },
+    /// Files of that name, none of which may be executed.
+    NotExecutable {
+        /// The first of them.
+        file: PathBuf,
+    },
+}
+
+/// Judges every value and every pair of values.
+///
+/// # Errors
+/// Every problem, those of loading included: down the file by line, then the
+/// environment, then flags, then what nobody set. Never empty.
+pub fn resolve(layers: &Layers, facts: &Facts) -> Result<Config, Vec<Problem>> {
+    let mut judge = Judge { layers, findings: layers.findings.clone() };
+    let config = judge.config(facts);
+    if judge.findings.is_empty() { Ok(config) } else { Err(in_order(judge.findings)) }
+}
+
+/// The worker command and who chose it; `Err` if the one given is unreadable.
+pub(super) fn choose_command(
+    layers: &Layers,
+    bootstrap_exists: bool,
+    current_exe: &Path,
+) -> Result<(Vec<OsString>, CommandChoice), Bad> {
+    match layers.setting("workers.command") {
+        Some(setting) => Ok((read::words(&setting.value)?, CommandChoice::Given)),
+        None if bootstrap_exists => Ok((vec![BOOTSTRAP.into()], CommandChoice::Bootstrap)),
+        None => Ok((vec![current_exe.into(), DEMO_WORKER.into()], CommandChoice::Demo)),
+    }
+}
+
+struct Judge<'a> {
+    layers: &'a Layers,
+    findings: Vec<Finding>,
+}
+
+impl Judge<'_> {
+    fn config(&mut self, facts: &Facts) -> Config {
+        let access_log = match self.choice("log.access") {
+            0 => AccessLog::Text,
+            1 => AccessLog::Json,
+            _ => AccessLog::Off,
+        };
+        let auto_threads = if facts.cpus <= 2 { 1 } else { facts.cpus.min(4) };
+        let threads = self.auto_or("threads").map_or(auto_threads, to_usize);
+        Config {
+            listen: Listen {
+                address: self.read("listen.address", |_, value| read::address(value)),
+                port: u16::try_from(self.number("listen.port")).unwrap_or(u16::MAX),
+                backlog: to_u32(self.number("listen.backlog")),
+            },
+            threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
+            workers: self.workers(facts),
+            queue: Queue {
+                depth: to_usize(self.number("queue.depth")),
+                bytes: to_usize(self.size("queue.bytes")),
+                timeout: self.period("queue.timeout"),
+                newest_first_after: self.period("queue.newest_first_after"),
+            },
+            limits: self.limits(),
+            access_log,
+            drain_deadline: self.period("drain.deadline"),
+        }
+    }
+
+    fn limits(&mut self) -> Limits {
+        let [head, target, buffer] =
+            ["limits.head_bytes", "limits.target_bytes", "limits.buffer_bytes"].map(|path| self.size(path));
+        self.at_most(
+            ("limits.head_bytes", head),
+            ("limits.buffer_bytes", buffer),
+            size_text,
+            "A head must fit into one relay buffer.",
+        );
+        self.at_most(
+            ("limits.target_bytes", target),
+            ("limits.head_bytes", head),
+            size_text,
+            "The target is part of the head.",
+        );
+        Limits {
+            head_bytes: to_usize(head),
+            target_bytes: to_usize(target),
+            fields: to_usize(self.number("limits.fields")),
+            discard_bytes: self.size("limits.discard_bytes"),
+            buffer_bytes: to_usize(buffer),
+        }
+    }
+
+    fn workers(&mut self, facts: &Facts) -> Workers {
+        let sockets = self.optional("workers.sockets", read::paths);
+        let spawn = self.spawn(facts, sockets.is_some());
+        let demo = sockets.is_none() && is_demo(&spawn.argv);
+        let slots = match self.auto_or("workers.concurrency") {
+            Some(count) => Slots { count: to_u32(count), guessed: false },
+            None if sockets.is_some() => Slots { count: 1, guessed: true },
+            None => Slots { count: guess_slots(&spawn.argv), guessed: true },
+        };
+        let tell_start = self.read("workers.tell_start", |_, value| read::switch(value));
+        let source = match sockets {
+            Some(sockets) => {
+                self.check_sockets(&sockets);
+                WorkerSource::Sockets(sockets)
+            }
+            None => WorkerSource::Spawn(spawn),
+        };
+        Workers {
+            source,
+            slots,
+            connect_timeout: self.period("workers.connect_timeout"),
+            tell_start: if self.layers.is_set("workers.tell_start") {
+                tell_start
+            } else {
+                tell_start || demo
+            },
+            start_deadline: self.period("start.deadline"),
+        }
+    }
+
+    fn spawn(&mut self, facts: &Facts, unused: bool) -> Spawn {
+        let demo = (Vec::new(), CommandChoice::Demo);
+        let (argv, chosen) = choose_command(self.layers, facts.bootstrap_exists, &facts.current_exe)
+            .unwrap_or_else(|bad| {
+                self.reject("workers.command", bad);
+                demo
+            });
+        let cwd = self.optional("workers.cwd", read::path);
+        let socket_dir = self.optional("workers.socket_dir", read::path);
+        let transport = match self.choice("workers.transport") {
+            0 => Transport::Socket,
+            _ => Transport::Tcp,
+        };
+        let backoff = (self.period("workers.backoff_min"), self.period("workers.backoff_max"));
+        self.at_most(
+            ("workers.backoff_min", backoff.0),
+            ("workers.backoff_max", backoff.1),
+            period_text,
+            "Pauses grow from the first to the longest.",
+        );
+        let spawn = Spawn {
+            argv,
+            chosen,
+            count: to_usize(self.number("workers.count")),
+            transport,
+            env: self.variables(),
+            cwd,
+            socket_dir: socket_dir.unwrap_or_else(|| facts.temp_dir.clone()),
+            grace: self.period("workers.grace"),
+            backoff,
+        };
+        if !unused && self.is_sound("workers.command") {
+            self.check_placeholders(&spawn);
+            self.check_places(&spawn, facts);
+        }
+        spawn
+    }
+
+    fn variables(&mut self) -> Vec<(String, String)> {
+        let path = "workers.env";
+        let Some(setting) = self.layers.setting(path) else { return Vec::new() };
+        let Value::Table(entries) = &setting.value else {
+            let fix = "Open `[workers.env]` and write `NAME = \"value\"` below it";
+            self.reject(path, Bad::new("is not a table", "", fix));
+            return Vec::new();
+        };
+        let mut variables = Vec::new();
+        for entry in entries {
+            let source = match &setting.source {
+                Source::File { path, .. } => Source::File { path: path.clone(), line: entry.line },
+                other => other.clone(),
+            };
+            match read::variable(&entry.name, &entry.value) {
+                Ok(value) => variables.push((entry.name.clone(), value)),
+                Err(bad) => {
+                    // The name only: the value may be a secret.
+                    let what = format!("`{path}.{}` {}.", entry.name.escape_debug(), bad.what);
+                    let problem = Problem::new(what, bad.why, format!("{}.", bad.fix));
+                    self.findings.push(Finding::new(source, Some(path), problem));
+                }
+            }
+        }
+        variables
+    }
+
+    // === contradictions ===
+
+    fn check_sockets(&mut self, sockets: &[PathBuf]) {
+        let key = "workers.sockets";
+        if self.layers.is_set("workers.command") && self.is_sound("workers.command") {
+            let problem = Problem::new(
+                "`workers.command` and `workers.sockets` are both given.",
+                format!(
+                    "Either we start the workers or something else runs them; the command comes from {}.",
+                    self.layers.source("workers.command").place().unwrap_or_default()
+                ),
+                "Remove one of the two.",
+            );
+            self.find(key, problem);
+        }
+        for path in SPAWN_ONLY {
+            if self.layers.is_set(path) && self.is_sound(path) {
+                let problem = Problem::new(
+                    format!("`{path}` means nothing with `workers.sockets`."),
+                    "It is about workers we start; these are run by something else.",
+                    format!("Remove `{path}`, or give `workers.command` instead of sockets."),
+                );
+                self.find(path, problem);
+            }
+        }
+        for (index, path) in sockets.iter().enumerate() {
+            let bytes = path.as_os_str().len();
+            if bytes >= SOCKET_PATH_BYTES {
+                let problem = Problem::new(
+                    format!("The socket path `{}` is {bytes} bytes long.", path.display()),
+                    format!("The kernel takes at most {}.", SOCKET_PATH_BYTES - 1),
+                    "Use a shorter path, such as one below `/run` or `/tmp`.",
+                );
+                self.find(key, problem);
+            }
+            if sockets[..index].contains(path) {
+                let problem = Problem::new(
+                    format!("The socket `{}` is listed twice.", path.display()),
+                    "One worker would be counted as two.",
+                    "List each socket once; `workers.concurrency` sets how much one holds.",
+                );
+                self.find(key, problem);
+            }
+        }
+    }
+
+    fn check_placeholders(&mut self, spawn: &Spawn) {
+        let (wrong, right, transport, other) = match spawn.transport {
+            Transport::Socket => ("{port}", "{socket}", "socket", "tcp"),
+            Transport::Tcp => ("{socket}", "{port}", "tcp", "socket"),
+        };
+        if !self.is_sound("workers.transport") {
+            return;
+        }
+        let in_argv = spawn.argv.iter().any(|word| holds(word.as_bytes(), wrong));
+        let in_env = spawn.env.iter().any(|(_, value)| holds(value.as_bytes(), wrong));
+        for (path, uses) in [("workers.command", in_argv), ("workers.env", in_env)] {
+            if uses {
+                let problem = Problem::new(
+                    format!("`{path}` uses `{wrong}`, which is never filled in."),
+                    format!("With `workers.transport = \"{transport}\"` a worker is told its `{right}`."),
+                    format!("Use `{right}`, or set `workers.transport = \"{other}\"`."),
+                );
+                self.find(path, problem);
+            }
+        }
+    }
+
+    fn check_places(&mut self, spawn: &Spawn, facts: &Facts) {
+        if facts.is_worker && spawn.chosen == CommandChoice::Bootstrap {
+            let problem = Problem::new(
+                format!("`{BOOTSTRAP}` starts warmfront, which would start `{BOOTSTRAP}` again."),
+                "No command was given, and this process is already a worker started that way.",
+                "Give the worker's own command: `warmfront run -- COMMAND`, or `workers.command`.",
+            );
+            self.find("workers.command", problem);
+        }
+        let program = spawn.argv.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+        let problem = match &facts.program {
+            Program::Found => None,
+            Program::Missing { searched } => Some(Problem::new(
+                format!("The worker's program `{program}` is not there."),
+                format!("Looked for {searched}."),
+                "Install it, correct its name, or give its full path.",
+            )),
+            Program::NotExecutable { file } => Some(Problem::new(
+                format!("The worker's program `{}` may not be executed.", file.display()),
+                "It is no file, or lacks the execute permission.",
+                format!("Run `chmod +x {}`, or name the program that interprets it.", file.display()),
+            )),
+        };
+        if let Some(problem) = problem {
+            self.find("workers.command", problem);
+        }
+        if let (true, Some(cwd)) = (facts.cwd_missing, &spawn.cwd) {
+            let problem = Problem::new(
+                format!("`workers.cwd = {:?}` is no directory.", cwd.display().to_string()),
+                "Workers are started there.",
+                "Create it, or remove the line to start them in our own directory.",
+            );
+            self.find("workers.cwd", problem);
+        }
+        let bytes = spawn.socket_dir.as_os_str().len();
+        if spawn.transport == Transport::Socket && bytes > SOCKET_DIR_BYTES_MAX {
+            let problem = Problem::new(
+                format!("`workers.socket_dir` ({}) is {bytes} bytes long.", spawn.socket_dir.display()),
+                format!("A whole socket path has at most {} bytes in the kernel.", SOCKET_PATH_BYTES - 1),
+                format!("Set a directory of at most {SOCKET_DIR_BYTES_MAX} bytes, such as `/tmp`."),
+            );
+            self.find("workers.socket_dir", problem);
+        }
+    }
+
+    /// Reports `small > large`, at whichever of the two somebody set.
+    fn at_most<T: PartialOrd + Copy>(
+        &mut self,
+        (small, small_value): (&'static str, T),
+        (large, large_value): (&'static str, T),
+        text: fn(T) -> String,
+        why: &str,
+    ) {
+        if small_value <= large_value || !self.is_sound(small) || !self.is_sound(large) {
+            return;
+        }
+        let what =
+            format!("`{small}` ({}) is more than `{large}` ({}).", text(small_value), text(large_value));
+        let key = if self.layers.is_set(small) { small } else { large };
+        self.find(key, Problem::new(what, why, format!("Lower `{small}`, or raise `{large}`.")));
+    }
+
+    // === one key ===
+
+    fn number(&mut self, path: &'static str) -> u64 {
+        self.read(path, |kind, value| match kind {
+            Kind::Number(min, max) => read::number(value, min, max),
+            _ => unreachable!("invariant: {path} is a number in KEYS"),
+        })
+    }
+
+    fn auto_or(&mut self, path: &'static str) -> Option<u64> {
+        self.read(path, |kind, value| match kind {
+            Kind::AutoOr(min, max) => read::auto_or(value, min, max),
+            _ => unreachable!("invariant: {path} is auto or a number in KEYS"),
+        })
+    }
+
+    fn period(&mut self, path: &'static str) -> Duration {
+        self.read(path, |kind, value| match kind {
+            Kind::Period(zero) => read::period(value, zero),
+            _ => unreachable!("invariant: {path} is a period in KEYS"),
+        })
+    }
+
+    fn size(&mut self, path: &'static str) -> u64 {
+        self.read(path, |kind, value| match kind {
+            Kind::Size(min, max) => read::size(value, min, max),
+            _ => unreachable!("invariant: {path} is a size in KEYS"),
+        })
+    }
+
+    fn choice(&mut self, path: &'static str) -> usize {
+        self.read(path, |kind, value| match kind {
+            Kind::Choice(words) => read::choice(value, words),
+            _ => unreachable!("invariant: {path} is a choice in KEYS"),
+        })
+    }
+
+    /// The value somebody set, else the default; a bad one is reported and the default stands in.
+    fn read<T>(&mut self, path: &'static str, parse: impl Fn(Kind, &Value) -> Result<T, Bad>) -> T {
+        let key = Key::find(path).expect("invariant: resolve asks for keys of KEYS only");
+        if let Some(setting) = self.layers.setting(path) {
+            match parse(key.kind, &setting.value) {
+                Ok(value) => return value,
+                Err(bad) => self.reject(path, bad),
+            }
+        }
+        match parse(key.kind, &Value::Word(key.default.into())) {
+            Ok(value) => value,
+            Err(bad) => unreachable!("invariant: the default of {path} is valid: {bad:?}"),
+        }
+    }
+
+    fn optional<T>(&mut self, path: &'static str, parse: fn(&Value) -> Result<T, Bad>) -> Option<T> {
+        let parsed = parse(&self.layers.setting(path)?.value);
+        parsed.map_err(|bad| self.reject(path, bad)).ok()
+    }
+
+    fn reject(&mut self, path: &'static str, bad: Bad) {
+        let Some(setting) = self.layers.setting(path) else { return };
+        let default = match Key::find(path).map_or("", |key| key.default) {
+            "" => String::new(),
+            default => format!(" for the default ({default})"),
+        };
+        let otherwise = match &setting.source {
+            Source::File { .. } => "remove the line",
+            Source::Env(_) => "unset it",
+            Source::Flag(_) | Source::Default => "leave it out",
+        };
+        let what = format!("`{path} = {}` {}.", setting.value.shown(), bad.what);
+        self.find(path, Problem::new(what, bad.why, format!("{}, or {otherwise}{default}.", bad.fix)));
+    }
+
+    fn find(&mut self, path: &'static str, problem: Problem) {
+        self.findings.push(Finding::new(self.layers.source(path).clone(), Some(path), problem));
+    }
+
+    /// Whether nothing was found wrong with the key, so that comparing it makes sense.
+    fn is_sound(&self, path: &str) -> bool {
+        !self.findings.iter().any(|finding| finding.key == Some(path))
+    }
+}
+
+fn holds(text: &[u8], word: &str) -> bool {
+    text.windows(word.len()).any(|window| window == word.as_bytes())
+}
+
+fn to_usize(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn to_u32(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

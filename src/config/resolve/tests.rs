@@ -1,0 +1,335 @@
+//! What `resolve` promises, over tables and over chance.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::keys::KEYS;
+
+fn facts() -> Facts {
+    Facts {
+        cpus: 2,
+        bootstrap_exists: false,
+        is_worker: false,
+        current_exe: "/bin/warmfront".into(),
+        temp_dir: "/tmp".into(),
+        program: Program::Found,
+        cwd_missing: false,
+    }
+}
+
+/// Layers as a file would give them, one line per key in the given order.
+fn said(values: &[(&str, Value)]) -> Layers {
+    let mut layers = Layers::default();
+    for (index, (path, value)) in values.iter().enumerate() {
+        let key = Key::find(path).expect(path);
+        layers.set(key, value.clone(), Source::File { path: "a.toml".into(), line: index + 1 });
+    }
+    layers
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+fn list(words: &[&str]) -> Value {
+    Value::List(words.iter().map(|word| text(word)).collect())
+}
+
+fn config(values: &[(&str, Value)]) -> Config {
+    resolve(&said(values), &facts()).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+fn problems(values: &[(&str, Value)]) -> Vec<String> {
+    resolve(&said(values), &facts()).expect_err("problems").iter().map(ToString::to_string).collect()
+}
+
+fn spawn(config: &Config) -> &Spawn {
+    match &config.workers.source {
+        WorkerSource::Spawn(spawn) => spawn,
+        WorkerSource::Sockets(_) => panic!("spawned workers"),
+    }
+}
+
+/// A value that no key of this kind takes.
+fn wrong(kind: Kind) -> Value {
+    match kind {
+        Kind::Address => text("localhost"),
+        Kind::Number(_, max) => Value::Integer(i64::try_from(max).unwrap() + 1),
+        Kind::AutoOr(..) => Value::Integer(0),
+        Kind::Switch => text("yes"),
+        Kind::Choice(_) => text("maybe"),
+        Kind::Period(_) => Value::Integer(30),
+        Kind::Size(..) => Value::Other("1.5".into()),
+        Kind::Path => text(""),
+        Kind::Words | Kind::Paths => Value::List(Vec::new()),
+        Kind::Variables => Value::Integer(1),
+    }
+}
+
+#[test]
+fn nothing_said_gives_the_documented_defaults() {
+    let config = config(&[]);
+    assert_eq!(config.listen.address.to_string(), "0.0.0.0");
+    assert_eq!((config.listen.port, config.listen.backlog), (9000, 4096));
+    assert_eq!(config.threads.get(), 1);
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.access_log, AccessLog::Text);
+    assert_eq!(config.drain_deadline, Duration::from_secs(25));
+    assert_eq!(config.workers.start_deadline, Duration::from_secs(110));
+    assert_eq!(config.queue.depth, 1024);
+    assert_eq!(config.queue.bytes, 64 << 20);
+    assert_eq!(config.queue.timeout, Duration::from_secs(30));
+    assert_eq!(config.queue.newest_first_after, Duration::from_secs(1));
+    let spawn = spawn(&config);
+    assert_eq!(spawn.count, 2);
+    assert_eq!(spawn.transport, Transport::Socket);
+    assert_eq!(spawn.backoff, (Duration::from_millis(100), Duration::from_secs(10)));
+    assert_eq!(spawn.socket_dir, Path::new("/tmp"));
+}
+
+#[test]
+fn without_a_command_the_demo_worker_answers_and_is_told_how_it_started() {
+    let config = config(&[]);
+    assert_eq!(spawn(&config).argv, ["/bin/warmfront", "demo-worker"]);
+    assert_eq!(spawn(&config).chosen, CommandChoice::Demo);
+    assert!(config.workers.tell_start);
+    assert_eq!(config.workers.slots, Slots { count: 100, guessed: true });
+    assert!(!self::config(&[("workers.tell_start", Value::Switch(false))]).workers.tell_start);
+}
+
+#[test]
+fn the_bootstrap_is_started_when_it_exists_and_no_command_was_given() {
+    let facts = Facts { bootstrap_exists: true, ..facts() };
+    let config = resolve(&Layers::default(), &facts).unwrap();
+    assert_eq!(spawn(&config).argv, [BOOTSTRAP]);
+    assert_eq!(spawn(&config).chosen, CommandChoice::Bootstrap);
+    assert_eq!(config.workers.slots, Slots { count: 1, guessed: true });
+    assert!(!config.workers.tell_start);
+}
+
+#[test]
+fn a_given_command_wins_and_sets_the_guess() {
+    let node = [("workers.command", list(&["node", "x.js"]))];
+    let config = resolve(&said(&node), &Facts { bootstrap_exists: true, ..facts() }).unwrap();
+    assert_eq!(spawn(&config).chosen, CommandChoice::Given);
+    assert_eq!(config.workers.slots, Slots { count: 100, guessed: true });
+    let set = self::config(&[node[0].clone(), ("workers.concurrency", Value::Integer(7))]);
+    assert_eq!(set.workers.slots, Slots { count: 7, guessed: false });
+}
+
+#[test]
+fn threads_follow_the_cpus_up_to_four() {
+    for (cpus, threads) in [(1, 1), (2, 1), (3, 3), (4, 4), (64, 4)] {
+        let config = resolve(&Layers::default(), &Facts { cpus, ..facts() }).unwrap();
+        assert_eq!(config.threads.get(), threads, "{cpus} CPUs");
+    }
+    assert_eq!(config(&[("threads", text("auto"))]).threads.get(), 1);
+    assert_eq!(config(&[("threads", Value::Integer(9))]).threads.get(), 9);
+}
+
+#[test]
+fn sockets_replace_the_command_and_hold_one_request_each() {
+    let config = config(&[("workers.sockets", list(&["/run/a.sock", "/run/b.sock"]))]);
+    assert_eq!(
+        config.workers.source,
+        WorkerSource::Sockets(vec!["/run/a.sock".into(), "/run/b.sock".into()])
+    );
+    assert_eq!(config.workers.slots, Slots { count: 1, guessed: true });
+    assert!(!config.workers.tell_start);
+}
+
+#[test]
+fn a_problem_reads_as_place_value_and_remedy() {
+    assert_eq!(
+        problems(&[
+            ("listen.port", Value::Integer(70_000)),
+            ("queue.timeout", Value::Integer(30)),
+            ("workers.count", text("4")),
+            ("log.access", text("xml")),
+            ("queue.bytes", text("1.5")),
+        ]),
+        [
+            "a.toml:1: `listen.port = 70000` is not within 0 to 65535.\n  Set 0 to 65535, or remove the line for the default (9000).",
+            "a.toml:2: `queue.timeout = 30` has no unit.\n  Seconds and milliseconds are both likely.\n  Write \"30s\" for seconds, or remove the line for the default (30s).",
+            "a.toml:3: `workers.count = \"4\"` is text, not a number.\n  Remove the quotes: `4`, or remove the line for the default (2).",
+            "a.toml:4: `log.access = \"xml\"` is not a known choice.\n  Set \"text\" or \"json\" or \"off\", or remove the line for the default (text).",
+            "a.toml:5: `queue.bytes = \"1.5\"` has no unit.\n  Only a whole number of bytes can do without.\n  Write \"1.5KiB\" or \"1.5MiB\", or remove the line for the default (64MiB).",
+        ]
+    );
+}
+
+#[test]
+fn a_whole_number_is_a_size_in_bytes_but_never_a_period() {
+    assert_eq!(config(&[("limits.discard_bytes", Value::Integer(5000))]).limits.discard_bytes, 5000);
+    let mut layers = Layers::default();
+    layers.set(
+        Key::find("limits.discard_bytes").unwrap(),
+        Value::Word("5000".into()),
+        Source::Env("E".into()),
+    );
+    assert_eq!(resolve(&layers, &facts()).unwrap().limits.discard_bytes, 5000);
+    layers.set(Key::find("drain.deadline").unwrap(), Value::Word("5".into()), Source::Env("E".into()));
+    let problem = &resolve(&layers, &facts()).unwrap_err()[0];
+    assert_eq!(problem.fix, "Write 5s for seconds, or unset it for the default (25s).");
+}
+
+#[test]
+fn words_of_the_environment_are_split_by_whitespace_and_sockets_by_colons() {
+    let word = |path: &str, word: &str| {
+        let mut layers = Layers::default();
+        layers.set(Key::find(path).unwrap(), Value::Word(word.into()), Source::Env("E".into()));
+        resolve(&layers, &facts())
+    };
+    assert_eq!(spawn(&word("workers.command", " node  x.js\t").unwrap()).argv, ["node", "x.js"]);
+    assert_eq!(
+        word("workers.sockets", "/a:/b").unwrap().workers.source,
+        WorkerSource::Sockets(vec!["/a".into(), "/b".into()])
+    );
+    for (path, bad) in [("workers.command", " "), ("workers.sockets", "/a:"), ("workers.sockets", "")] {
+        assert_eq!(word(path, bad).unwrap_err().len(), 1, "{path} = {bad:?}");
+    }
+}
+
+#[test]
+fn every_contradiction_is_found_once_and_at_its_place() {
+    let long = format!("/{}", "x".repeat(107));
+    let both = ("workers.command", list(&["node", "{port}"]));
+    let cases: Vec<(Vec<(&str, Value)>, &str)> = vec![
+        (vec![both.clone()], "`workers.command` uses `{port}`"),
+        (
+            vec![
+                ("workers.transport", text("tcp")),
+                ("workers.command", list(&["node", "--listen={socket}"])),
+            ],
+            "`workers.command` uses `{socket}`",
+        ),
+        (vec![both.clone(), ("workers.sockets", list(&["/a"]))], "are both given"),
+        (
+            vec![("workers.sockets", list(&["/a"])), ("workers.count", Value::Integer(3))],
+            "`workers.count` means nothing",
+        ),
+        (vec![("workers.sockets", list(&[&long]))], "is 108 bytes long"),
+        (vec![("workers.sockets", list(&["/a", "/b", "/a"]))], "is listed twice"),
+        (vec![("workers.socket_dir", text(&long))], "is 108 bytes long"),
+        (
+            vec![("limits.head_bytes", text("256KiB"))],
+            "`limits.head_bytes` (256KiB) is more than `limits.buffer_bytes` (128KiB)",
+        ),
+        (
+            vec![("limits.buffer_bytes", text("32KiB"))],
+            "`limits.head_bytes` (64KiB) is more than `limits.buffer_bytes` (32KiB)",
+        ),
+        (
+            vec![("limits.head_bytes", text("8KiB"))],
+            "`limits.target_bytes` (16KiB) is more than `limits.head_bytes` (8KiB)",
+        ),
+        (
+            vec![("workers.backoff_min", text("11s"))],
+            "`workers.backoff_min` (11s) is more than `workers.backoff_max` (10s)",
+        ),
+        (vec![("workers.connect_timeout", text("0s"))], "leaves no time at all"),
+        (vec![("start.deadline", text("25h"))], "is longer than a day"),
+        (vec![("workers.command", list(&[""]))], "names no program"),
+        (vec![("workers.concurrency", Value::Integer(0))], "is not within 1 to 10000"),
+    ];
+    for (values, expected) in cases {
+        let found = problems(&values);
+        assert_eq!(found.len(), 1, "{values:?}: {found:#?}");
+        assert!(found[0].contains(expected) && found[0].starts_with("a.toml:"), "{expected}: {}", found[0]);
+    }
+}
+
+#[test]
+fn a_placeholder_in_a_variable_is_checked_like_one_in_the_command() {
+    let entry = |name: &str, value: Value| crate::config::layers::Entry { name: name.into(), value, line: 7 };
+    let table = Value::Table(vec![entry("PORT", text("{port}"))]);
+    assert_eq!(problems(&[("workers.env", table.clone())]).len(), 1);
+    let config = config(&[("workers.env", table), ("workers.transport", text("tcp"))]);
+    assert_eq!(spawn(&config).env, [("PORT".to_owned(), "{port}".to_owned())]);
+}
+
+#[test]
+fn a_bad_variable_is_named_by_its_own_line_and_never_quoted() {
+    let entry =
+        |name: &str, value: Value, line| crate::config::layers::Entry { name: name.into(), value, line };
+    let table = Value::Table(vec![
+        entry("A=B", text("hush"), 4),
+        entry("TOKEN", text("hu\0sh"), 9),
+        entry("NUMBER", Value::Integer(5), 6),
+    ]);
+    let found = problems(&[("workers.env", table)]);
+    let places: Vec<_> = found.iter().map(|problem| problem.split(": ").next().unwrap()).collect();
+    assert_eq!(places, ["a.toml:4", "a.toml:6", "a.toml:9"]);
+    assert!(found.iter().all(|problem| !problem.contains("hu")));
+}
+
+#[test]
+fn a_program_that_is_not_there_is_a_problem() {
+    let missing = Program::Missing { searched: "it in PATH (/bin)".into() };
+    let layers = said(&[("workers.command", list(&["nodee"]))]);
+    let found = resolve(&layers, &Facts { program: missing, ..facts() }).unwrap_err();
+    assert_eq!(
+        found[0].to_string(),
+        "a.toml:1: The worker's program `nodee` is not there.\n  Looked for it in PATH (/bin).\n  Install it, correct its name, or give its full path."
+    );
+    let denied = Program::NotExecutable { file: BOOTSTRAP.into() };
+    let facts = Facts { program: denied, bootstrap_exists: true, ..facts() };
+    let found = resolve(&Layers::default(), &facts).unwrap_err();
+    assert_eq!(found[0].place, None);
+    assert!(found[0].fix.starts_with("Run `chmod +x /code/bootstrap`"));
+}
+
+#[test]
+fn a_working_directory_that_is_not_there_is_a_problem() {
+    let layers = said(&[("workers.cwd", text("/nowhere"))]);
+    let found = resolve(&layers, &Facts { cwd_missing: true, ..facts() }).unwrap_err();
+    assert_eq!(found.len(), 1);
+    assert!(found[0].what.contains("is no directory"));
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        any::<i64>().prop_map(Value::Integer),
+        any::<bool>().prop_map(Value::Switch),
+        ".{0,12}".prop_map(Value::Text),
+        "[0-9]{1,4}(ms|s|h|KiB|MB|)".prop_map(Value::Text),
+        ".{0,12}".prop_map(|word| Value::Word(word.into())),
+        "[0-9.]{1,4}".prop_map(Value::Other),
+    ];
+    let list = prop::collection::vec(leaf.clone(), 0..4).prop_map(Value::List);
+    let entry = ("[A-Z=]{0,3}", leaf.clone(), 1_usize..99)
+        .prop_map(|(name, value, line)| crate::config::layers::Entry { name, value, line });
+    prop_oneof![4 => leaf, 1 => list, 1 => prop::collection::vec(entry, 0..3).prop_map(Value::Table)]
+}
+
+proptest! {
+    #[test]
+    fn any_set_of_wrong_values_is_reported_exactly(chosen in prop::collection::vec(any::<bool>(), KEYS.len())) {
+        let wrongs: Vec<_> = KEYS
+            .iter()
+            .zip(&chosen)
+            .filter(|(_, chosen)| **chosen)
+            .map(|(key, _)| (key.path, wrong(key.kind)))
+            .collect();
+        match resolve(&said(&wrongs), &facts()) {
+            Ok(_) => prop_assert!(wrongs.is_empty()),
+            Err(problems) => {
+                let places: Vec<_> = problems.iter().map(|problem| problem.place.clone().unwrap()).collect();
+                let expected: Vec<_> = (1..=wrongs.len()).map(|line| format!("a.toml:{line}")).collect();
+                prop_assert_eq!(places, expected);
+                for (problem, (path, _)) in problems.iter().zip(&wrongs) {
+                    prop_assert!(problem.what.contains(path), "{}: {}", path, problem);
+                    prop_assert!(!problem.fix.is_empty());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_values_make_resolve_panic(values in prop::collection::vec((0..KEYS.len(), any_value()), 0..8)) {
+        let values: Vec<_> = values.into_iter().map(|(index, value)| (KEYS[index].path, value)).collect();
+        if let Err(problems) = resolve(&said(&values), &facts()) {
+            prop_assert!(!problems.is_empty());
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Every key with its resolved value and where it came from.
+//!
+//! The listing is itself a valid configuration file (dotted keys, sources as
+//! comments), so that it can be saved, compared and edited. Values of variables
+//! that look like secrets are masked.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+
+use super::keys::{KEYS, Key};
+use super::layers::{Layers, Source, Value};
+use super::secret::masked;
+use super::units::{period_text, size_text};
+use super::{AccessLog, CommandChoice, Config, Spawn, Transport, WorkerSource};
+
+/// The listing, one key per line, comments aligned, ending with a newline.
+#[must_use]
+pub fn listing(config: &Config, layers: &Layers) -> String {
+    let mut out = match &layers.file {
+        Some(file) => format!("# file: {} ({})\n", file.path.display(), file.chosen_by),
+        None => "# file: none\n".to_owned(),
+    };
+    let lines: Vec<(String, String)> = KEYS.iter().flat_map(|key| lines(key, config, layers)).collect();
+    // Long lines push their own comment out, not everybody's.
+    let width =
+        lines.iter().map(|(left, _)| left.chars().count()).filter(|width| *width <= 60).max().unwrap_or(0);
+    for (left, comment) in lines {
+        let _ = writeln!(out, "{left:<width$}  # {comment}"); // Writing to a String cannot fail.
+    }
+    out
+}
+
+/// `2 workers × 100 slots, port 9000`.
+#[must_use]
+pub fn summary(config: &Config) -> String {
+    let (count, noun) = match &config.workers.source {
+        WorkerSource::Spawn(spawn) => (spawn.count, "worker"),
+        WorkerSource::Sockets(sockets) => (sockets.len(), "socket"),
+    };
+    let slots = config.workers.slots.count;
+    let many = |count: usize| if count == 1 { "" } else { "s" };
+    let slot_ending = if slots == 1 { "" } else { "s" };
+    format!("{count} {noun}{} × {slots} slot{slot_ending}, port {}", many(count), config.listen.port)
+}
+
+fn lines(key: &Key, config: &Config, layers: &Layers) -> Vec<(String, String)> {
+    let from = origin(key, config, layers);
+    if let ("workers.env", WorkerSource::Spawn(spawn)) = (key.path, &config.workers.source)
+        && !spawn.env.is_empty()
+    {
+        return spawn.env.iter().map(|(name, value)| (variable(name, value), from.clone())).collect();
+    }
+    match value(key.path, config) {
+        Some(value) => vec![(format!("{} = {value}", key.path), from)],
+        None => vec![(format!("# {} is not set", key.path), from)],
+    }
+}
+
+fn origin(key: &Key, config: &Config, layers: &Layers) -> String {
+    let slots = config.workers.slots;
+    let said_auto = match layers.setting(key.path).map(|setting| &setting.value) {
+        Some(Value::Text(text)) if text == "auto" => " (auto)",
+        Some(Value::Word(word)) if word == "auto" => " (auto)",
+        _ => "",
+    };
+    match (layers.source(key.path), key.path, &config.workers.source) {
+        (Source::Env(name), ..) => format!("environment {name}{said_auto}"),
+        (Source::Flag("--"), ..) => "command line, after --".to_owned(),
+        (Source::Flag(flag), ..) => format!("flag {flag}{said_auto}"),
+        (Source::File { path, line }, ..) => format!("{}:{line}{said_auto}", path.display()),
+        (Source::Default, "workers.command", WorkerSource::Spawn(spawn)) => match spawn.chosen {
+            CommandChoice::Given => "given".to_owned(),
+            CommandChoice::Bootstrap => "default: the platform's bootstrap exists".to_owned(),
+            CommandChoice::Demo => "default: no command and no bootstrap, so the demo worker".to_owned(),
+        },
+        (Source::Default, "workers.concurrency", WorkerSource::Spawn(_)) if slots.guessed => {
+            "default: auto, guessed from the command".to_owned()
+        }
+        (Source::Default, "workers.concurrency", _) => "default: auto, 1 for an unknown worker".to_owned(),
+        (Source::Default, "threads", _) => "default: auto, from the CPUs".to_owned(),
+        (Source::Default, "workers.tell_start", _) if config.workers.tell_start => {
+            "default: true for the demo worker".to_owned()
+        }
+        (Source::Default, "workers.socket_dir", WorkerSource::Spawn(_)) => {
+            "default: the system's temporary directory".to_owned()
+        }
+        (Source::Default, ..) => "default".to_owned(),
+    }
+}
+
+/// As TOML; `None` if there is none, or if workers are run by something else.
+fn value(path: &str, config: &Config) -> Option<String> {
+    let Config { listen, workers, queue, limits, .. } = config;
+    let period = |period| text(OsStr::new(&period_text(period)));
+    let size = |bytes: usize| text(OsStr::new(&size_text(bytes as u64)));
+    Some(match path {
+        "listen.address" => text(OsStr::new(&listen.address.to_string())),
+        "listen.port" => listen.port.to_string(),
+        "listen.backlog" => listen.backlog.to_string(),
+        "threads" => config.threads.to_string(),
+        "workers.sockets" => match &workers.source {
+            WorkerSource::Sockets(sockets) => list(sockets.iter().map(|path| path.as_os_str())),
+            WorkerSource::Spawn(_) => return None,
+        },
+        "workers.concurrency" => workers.slots.count.to_string(),
+        "workers.connect_timeout" => period(workers.connect_timeout),
+        "workers.tell_start" => workers.tell_start.to_string(),
+        "start.deadline" => period(workers.start_deadline),
+        "queue.depth" => queue.depth.to_string(),
+        "queue.bytes" => size(queue.bytes),
+        "queue.timeout" => period(queue.timeout),
+        "queue.newest_first_after" => period(queue.newest_first_after),
+        "limits.head_bytes" => size(limits.head_bytes),
+        "limits.target_bytes" => size(limits.target_bytes),
+        "limits.fields" => limits.fields.to_string(),
+        "limits.discard_bytes" => text(OsStr::new(&size_text(limits.discard_bytes))),
+        "limits.buffer_bytes" => size(limits.buffer_bytes),
+        "log.access" => match config.access_log {
+            AccessLog::Off => "\"off\"".to_owned(),
+            AccessLog::Text => "\"text\"".to_owned(),
+            AccessLog::Json => "\"json\"".to_owned(),
+        },
+        "drain.deadline" => period(config.drain_deadline),
+        _ => match &workers.source {
+            WorkerSource::Spawn(spawn) => return spawn_value(path, spawn),
+            WorkerSource::Sockets(_) => return None,
+        },
+    })
+}
+
+fn spawn_value(path: &str, spawn: &Spawn) -> Option<String> {
+    let period = |period| text(OsStr::new(&period_text(period)));
+    Some(match path {
+        "workers.command" => list(spawn.argv.iter().map(|word| word.as_os_str())),
+        "workers.count" => spawn.count.to_string(),
+        "workers.transport" => match spawn.transport {
+            Transport::Socket => "\"socket\"".to_owned(),
+            Transport::Tcp => "\"tcp\"".to_owned(),
+        },
+        "workers.cwd" => text(spawn.cwd.as_ref()?.as_os_str()),
+        "workers.socket_dir" => text(spawn.socket_dir.as_os_str()),
+        "workers.grace" => period(spawn.grace),
+        "workers.backoff_min" => period(spawn.backoff.0),
+        "workers.backoff_max" => period(spawn.backoff.1),
+        _ => return None,
+    })
+}
+
+fn variable(name: &str, value: &str) -> String {
+    let bare = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    let key = if bare { name.to_owned() } else { text(OsStr::new(name)) };
+    format!("workers.env.{key} = {}", text(OsStr::new(masked(name, value))))
+}
+
+fn list<'a>(words: impl Iterator<Item = &'a OsStr>) -> String {
+    format!("[{}]", words.map(text).collect::<Vec<_>>().join(", "))
+}
+
+/// A TOML basic string. JSON's escapes are a subset of TOML's, which alone forbids a raw DEL.
+fn text(plain: &OsStr) -> String {
+    serde_json::Value::from(plain.to_string_lossy()).to_string().replace('\u{7f}', "\\u007F")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! Behaviour of the built binary, one file per promise.
+
+mod cli;

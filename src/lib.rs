@@ -19,6 +19,13 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod engine;
 pub mod error;
 pub mod exit;
+pub mod http1;
+pub mod id;
+pub mod listener;
+pub mod proxy;
+pub mod sys;
+pub mod telemetry;
 pub mod upstream;

@@ -1,0 +1,170 @@
+//! Kept-alive connections to workers, newest first, one shelf per data-plane thread.
+//!
+//! A thread uses its own shelf; it reaches for another's only when a worker
+//! already has as many connections as slots. That keeps the promise that a
+//! worker never sees more connections than the requests it may hold, on which
+//! single-threaded servers depend: an idle connection of one thread would
+//! otherwise starve the request of another.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::pool::{Pool, Worker};
+
+/// One connection to one worker; counts as open until dropped.
+#[derive(Debug)]
+pub struct Connection<S> {
+    /// The stream.
+    pub stream: S,
+    /// Requests already answered on it.
+    pub uses: u64,
+    open: Open,
+}
+
+/// Counts one connection of a worker for as long as it lives.
+#[derive(Debug)]
+struct Open(Arc<Worker>);
+
+impl<S> Connection<S> {
+    /// A fresh connection to `worker`.
+    pub fn new(stream: S, worker: Arc<Worker>) -> Self {
+        worker.connections().fetch_add(1, Ordering::SeqCst);
+        Self { stream, uses: 0, open: Open(worker) }
+    }
+
+    /// The same connection with its stream converted.
+    ///
+    /// # Errors
+    /// Those of `convert`; the connection is closed then.
+    pub fn convert<T, E>(self, convert: impl FnOnce(S) -> Result<T, E>) -> Result<Connection<T>, E> {
+        let Self { stream, uses, open } = self;
+        convert(stream).map(|stream| Connection { stream, uses, open })
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections().fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// The idle connections of all data-plane threads.
+#[derive(Debug)]
+pub struct Idle<S> {
+    shelves: Box<[Mutex<Shelf<S>>]>,
+    closed: AtomicBool,
+}
+
+/// Connections by worker id; an entry of an earlier life of a worker is replaced.
+#[derive(Debug)]
+struct Shelf<S>(Vec<Option<(Arc<Worker>, Vec<Connection<S>>)>>);
+
+impl<S> Idle<S> {
+    /// Empty shelves for `threads` threads.
+    pub fn new(threads: usize) -> Self {
+        let shelves = (0..threads).map(|_| Mutex::new(Shelf(Vec::new()))).collect();
+        Self { shelves, closed: AtomicBool::new(false) }
+    }
+
+    /// The newest idle connection of `thread` to `worker`.
+    pub fn take(&self, thread: usize, worker: &Arc<Worker>) -> Option<Connection<S>> {
+        self.shelf(thread).of(worker)?.pop()
+    }
+
+    /// The oldest idle connection of any other thread to `worker`.
+    pub fn steal(&self, thread: usize, worker: &Arc<Worker>) -> Option<Connection<S>> {
+        (0..self.shelves.len()).filter(|&other| other != thread).find_map(|other| {
+            let mut shelf = self.shelf(other);
+            let connections = shelf.of(worker)?;
+            (!connections.is_empty()).then(|| connections.remove(0))
+        })
+    }
+
+    /// Keeps a connection for the next request. Must happen before its slot is given back, so
+    /// that whoever gets the slot finds the connection.
+    pub fn put(&self, thread: usize, connection: Connection<S>) {
+        if !self.closed.load(Ordering::SeqCst) {
+            self.shelf(thread).put(connection);
+        }
+    }
+
+    /// Drops the connections of workers that are no longer in `pool`.
+    pub fn retain(&self, pool: &Pool) {
+        for thread in 0..self.shelves.len() {
+            for entry in &mut self.shelf(thread).0 {
+                let stays = |worker: &Arc<Worker>| pool.workers().iter().any(|member| Arc::ptr_eq(member, worker));
+                if entry.as_ref().is_some_and(|(worker, _)| !stays(worker)) {
+                    *entry = None;
+                }
+            }
+        }
+    }
+
+    /// Drops all connections and keeps none from now on.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.retain(&Pool::default());
+    }
+
+    fn shelf(&self, thread: usize) -> MutexGuard<'_, Shelf<S>> {
+        self.shelves[thread].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S> Shelf<S> {
+    fn of(&mut self, worker: &Arc<Worker>) -> Option<&mut Vec<Connection<S>>> {
+        match self.0.get_mut(worker.id.0 as usize)? {
+            Some((owner, connections)) if Arc::ptr_eq(owner, worker) => Some(connections),
+            _ => None,
+        }
+    }
+
+    fn put(&mut self, connection: Connection<S>) {
+        let worker = Arc::clone(&connection.open.0);
+        if let Some(connections) = self.of(&worker) {
+            connections.push(connection);
+            return;
+        }
+        let index = worker.id.0 as usize;
+        if self.0.len() <= index {
+            self.0.resize_with(index + 1, || None);
+        }
+        self.0[index] = Some((worker, vec![connection]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::pool::{Address, WorkerId};
+    use tokio::sync::Notify;
+
+    fn worker(id: u32) -> Arc<Worker> {
+        let address = Address::Tcp(([127, 0, 0, 1], 1).into());
+        Worker::new(WorkerId(id), address, 4, Arc::new(Notify::new()))
+    }
+
+    #[test]
+    fn the_newest_is_reused_and_the_oldest_is_stolen() {
+        let (idle, worker) = (Idle::new(2), worker(1));
+        for name in ["a", "b", "c"] {
+            idle.put(0, Connection::new(name, Arc::clone(&worker)));
+        }
+        assert_eq!(worker.connections().load(Ordering::SeqCst), 3);
+        assert_eq!(idle.take(0, &worker).unwrap().stream, "c");
+        assert!(idle.take(1, &worker).is_none());
+        assert_eq!(idle.steal(1, &worker).unwrap().stream, "a");
+        assert_eq!(worker.connections().load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn connections_of_a_former_life_are_never_reused() {
+        let (idle, before, after) = (Idle::new(1), worker(1), worker(1));
+        idle.put(0, Connection::new("old", Arc::clone(&before)));
+        assert!(idle.take(0, &after).is_none());
+        idle.put(0, Connection::new("new", Arc::clone(&after)));
+        assert_eq!(before.connections().load(Ordering::SeqCst), 0, "the old one was closed");
+        idle.retain(&Pool::default());
+        assert!(idle.take(0, &after).is_none());
+    }
+}

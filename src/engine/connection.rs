@@ -1,0 +1,194 @@
+//! One client connection: heads in, exchanges out, until somebody has a reason to end it.
+//!
+//! No timeout of any kind, no request cap, no lifetime: the platform keeps its
+//! connections for as long as it likes, and closing one first costs its next POST.
+//! Between requests a connection holds no buffer.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+
+use super::buffer::Buffer;
+use super::exchange::{After, Http1Exchange};
+use super::plane::{Plane, Resting};
+use super::relay::poll_fill;
+use super::{Dial, Stream};
+use crate::http1::Parsed;
+use crate::http1::body::Body;
+use crate::http1::request::{Refused, Request};
+use crate::proxy::exchange::Head;
+use crate::proxy::in_flight::Context;
+use crate::proxy::reply::LocalReply;
+use crate::proxy::serve::serve;
+
+/// After a closing answer: how long and how much is still read, so that unread bytes do not
+/// turn our close into a reset that destroys the answer on its way.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 1 << 20;
+
+/// Serves `client` until it leaves, or until a rule of HTTP or a drain ends the connection.
+pub(super) async fn serve_connection<C: Stream, D: Dial>(plane: Rc<Plane<D>>, mut client: C) {
+    let resting = Resting::new(&plane);
+    let mut rest = None;
+    loop {
+        let (request, buffer) = match read_head(&plane, &mut client, &resting, rest.take()).await {
+            Incoming::Request(request, buffer) => (request, buffer),
+            Incoming::End => return,
+            Incoming::Refused(refused, buffer) => return refuse(&plane, client, buffer, &refused).await,
+        };
+        let mut body = Body::new(request.framing);
+        let Ok(body_len) = body.take(&buffer.filled()[request.head_len..]) else {
+            return refuse(&plane, client, buffer, &Refused::Malformed("chunked body")).await;
+        };
+        let mut exchange = Http1Exchange::new(&plane, &mut client, &request, buffer, &mut body, body_len);
+        serve(&plane.proxy, &mut exchange).await;
+        let (after, buffer) = exchange.into_rest();
+        rest = match after {
+            After::Abort => return,
+            After::Close if body.is_complete() && buffer.filled().is_empty() => {
+                // Nothing of the client's is unread: the close cannot turn into a reset.
+                let _ = client.shutdown().await;
+                return;
+            }
+            After::Close => return linger(client, buffer).await,
+            After::KeepAlive => match discard(&plane, &mut client, &mut body, buffer).await {
+                Discarded::All(buffer) => Some(buffer),
+                Discarded::Gone => return,
+                Discarded::TooMuch(buffer) => return linger(client, buffer).await,
+            },
+        };
+        rest = rest.filter(|buffer| !buffer.filled().is_empty());
+    }
+}
+
+enum Incoming {
+    Request(Request, Buffer),
+    Refused(Refused, Buffer),
+    End,
+}
+
+async fn read_head<C: Stream, D: Dial>(
+    plane: &Plane<D>,
+    client: &mut C,
+    resting: &Resting<'_, D>,
+    rest: Option<Buffer>,
+) -> Incoming {
+    let mut buffer = match rest {
+        Some(mut buffer) => {
+            buffer.compact();
+            buffer
+        }
+        None => {
+            if !wait_for_bytes(plane, client, resting).await {
+                return Incoming::End;
+            }
+            match fill(plane.buffers.get(), client).await {
+                Some(buffer) => buffer,
+                None => return Incoming::End,
+            }
+        }
+    };
+    // A head is looked at when a line may have ended, not for every byte of a slow sender.
+    let mut seen = 0;
+    loop {
+        let news = &buffer.filled()[seen..];
+        if seen == 0 || news.contains(&b'\n') || buffer.filled().len() >= plane.limits.head_bytes {
+            match Request::parse(buffer.filled(), &plane.limits) {
+                Ok(Parsed::Complete(request)) => return Incoming::Request(request, buffer),
+                Ok(Parsed::Partial) => {}
+                Err(refused) => return Incoming::Refused(refused, buffer),
+            }
+        }
+        seen = buffer.filled().len();
+        buffer = match fill(buffer, client).await {
+            Some(buffer) => buffer,
+            None => return Incoming::End,
+        };
+    }
+}
+
+/// Waits for the first byte of a request, holding nothing. False: the connection may end.
+async fn wait_for_bytes<C: Stream, D: Dial>(plane: &Plane<D>, client: &C, resting: &Resting<'_, D>) -> bool {
+    poll_fn(|cx| {
+        // Bytes first: a request that is here already is served even while draining.
+        if client.poll_readable(cx).is_ready() {
+            return Poll::Ready(true);
+        }
+        if plane.is_draining() {
+            return Poll::Ready(false);
+        }
+        resting.register(cx.waker());
+        Poll::Pending
+    })
+    .await
+}
+
+/// Reads once; `None` at the end.
+async fn fill<C: Stream>(mut buffer: Buffer, client: &mut C) -> Option<Buffer> {
+    let read = poll_fn(|cx| poll_fill(client, &mut buffer, cx)).await;
+    matches!(read, Ok(count) if count > 0).then_some(buffer)
+}
+
+async fn refuse<C: Stream, D: Dial>(plane: &Plane<D>, mut client: C, buffer: Buffer, refused: &Refused) {
+    let head = Head { method: b"-", target: b"-", request_id: None };
+    let context = Context::begin(&plane.proxy, head);
+    let reply = LocalReply::malformed(refused, context.id);
+    context.finish_locally(&reply);
+    if client.write_all(&reply.to_bytes(true, false)).await.is_ok() {
+        linger(client, buffer).await;
+    }
+}
+
+enum Discarded {
+    All(Buffer),
+    TooMuch(Buffer),
+    Gone,
+}
+
+/// Reads the rest of a body that nobody wants, so that the next request can be found behind it.
+async fn discard<C: Stream, D: Dial>(
+    plane: &Plane<D>,
+    client: &mut C,
+    body: &mut Body,
+    mut buffer: Buffer,
+) -> Discarded {
+    let mut discarded = 0;
+    loop {
+        let Ok(taken) = body.take(buffer.filled()) else { return Discarded::TooMuch(buffer) };
+        buffer.start += taken;
+        discarded += taken as u64;
+        if body.is_complete() {
+            return Discarded::All(buffer);
+        }
+        if discarded > plane.limits.discard_bytes {
+            return Discarded::TooMuch(buffer);
+        }
+        buffer.clear();
+        buffer = match fill(buffer, client).await {
+            Some(buffer) => buffer,
+            None => return Discarded::Gone,
+        };
+    }
+}
+
+/// Closes so that what was sent arrives: our side first, then reads for a while.
+async fn linger<C: Stream>(mut client: C, mut buffer: Buffer) {
+    if client.shutdown().await.is_err() {
+        return;
+    }
+    let drained = async {
+        let mut total = 0;
+        while total < LINGER_BYTES_MAX {
+            buffer.clear();
+            match poll_fn(|cx| poll_fill(&mut client, &mut buffer, cx)).await {
+                Ok(count) if count > 0 => total += count,
+                _ => return,
+            }
+        }
+    };
+    // Time is up or bytes are: either way the answer has had its chance.
+    let _ = tokio::time::timeout(LINGER, drained).await;
+}

@@ -1,0 +1,341 @@
+//! The engine: one current-thread runtime per data-plane thread, tokio's epoll underneath.
+//!
+//! One task per connection, all on the thread that accepted it. The control plane
+//! speaks to a thread through one watch channel and never waits for it.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd as _;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::connection::serve_connection;
+use super::plane::Plane;
+use super::{Dial, Stream};
+use crate::config::Limits;
+use crate::proxy::Proxy;
+use crate::sys;
+use crate::telemetry::say;
+use crate::upstream::idle::Idle;
+use crate::upstream::pool::{Address, Pool};
+
+/// Pause after an accept that failed for want of descriptors or memory: the queue stays in the kernel.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// What a data-plane thread is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Accept and serve.
+    Serve,
+    /// Accept no more, finish what runs, let idle connections go.
+    Drain,
+    /// Leave now, cutting what still runs.
+    Leave,
+}
+
+/// The running data plane.
+#[derive(Debug)]
+pub struct DataPlane {
+    orders: watch::Sender<Order>,
+    running: watch::Receiver<usize>,
+    idle: Arc<Idle<WorkerStream>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl DataPlane {
+    /// Starts one thread per listener.
+    ///
+    /// # Errors
+    /// If a thread or its runtime cannot be made.
+    pub fn start(
+        listeners: Vec<TcpListener>,
+        proxy: &Arc<Proxy>,
+        limits: Limits,
+        connect_timeout: Duration,
+    ) -> io::Result<Self> {
+        let idle = Arc::new(Idle::new(listeners.len()));
+        let (orders, _) = watch::channel(Order::Serve);
+        let (running_sender, running) = watch::channel(listeners.len());
+        let running_sender = Arc::new(running_sender);
+        let mut threads = Vec::new();
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let (proxy, idle, orders) = (Arc::clone(proxy), Arc::clone(&idle), orders.subscribe());
+            let running = Arc::clone(&running_sender);
+            let thread = std::thread::Builder::new().name(format!("data-{index}")).spawn(move || {
+                let left = Left(running);
+                if let Err(error) = run(index, listener, proxy, idle, orders, limits, connect_timeout) {
+                    say::error(format_args!("data-plane thread {index} could not start: {error}"));
+                }
+                drop(left);
+            })?;
+            threads.push(thread);
+        }
+        Ok(Self { orders, running, idle, threads })
+    }
+
+    /// Forgets idle connections to workers that are not in `pool`.
+    pub fn retain(&self, pool: &Pool) {
+        self.idle.retain(pool);
+    }
+
+    /// Gives the order to all threads.
+    pub fn order(&self, order: Order) {
+        self.orders.send_replace(order);
+    }
+
+    /// Resolves when every thread has left.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub async fn left(&mut self) {
+        // An error means that the last thread has dropped its sender: they have all left.
+        let _ = self.running.wait_for(|&running| running == 0).await;
+    }
+
+    /// Closes the idle connections and waits for the threads. Call when they have left.
+    pub fn join(self) {
+        self.idle.close();
+        for thread in self.threads {
+            // A panic was printed where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Counts a thread out, also when it panics.
+struct Left(Arc<watch::Sender<usize>>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.0.send_modify(|running| *running -= 1);
+    }
+}
+
+fn run(
+    thread: usize,
+    listener: TcpListener,
+    proxy: Arc<Proxy>,
+    idle: Arc<Idle<WorkerStream>>,
+    orders: watch::Receiver<Order>,
+    limits: Limits,
+    connect_timeout: Duration,
+) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async move {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let plane = Plane::new(proxy, idle, thread, Sockets, limits, connect_timeout);
+        serve_listener(listener, plane, orders).await;
+        Ok(())
+    })
+}
+
+async fn serve_listener(
+    listener: tokio::net::TcpListener,
+    plane: Rc<Plane<Sockets>>,
+    mut orders: watch::Receiver<Order>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((client, _)) => accept(&mut connections, &plane, client),
+                Err(error) => after_failed_accept(&error).await,
+            },
+            Some(_) = connections.join_next() => {}
+            order = orders.wait_for(|&order| order != Order::Serve) => {
+                // A vanished control plane is an order to drain as well.
+                if matches!(order.as_deref(), Ok(Order::Leave)) {
+                    return;
+                }
+                break;
+            }
+        }
+    }
+    // Connections that the kernel has accepted already are owed an answer.
+    while let Some(Ok((client, _))) = poll_once(listener.accept()) {
+        accept(&mut connections, &plane, client);
+    }
+    drop(listener);
+    plane.drain();
+    loop {
+        tokio::select! {
+            joined = connections.join_next() => if joined.is_none() { return },
+            Ok(_) = orders.wait_for(|&order| order == Order::Leave) => return,
+        }
+    }
+}
+
+fn accept(connections: &mut JoinSet<()>, plane: &Rc<Plane<Sockets>>, client: TcpStream) {
+    // Small answers must not wait for an acknowledgement (Nagle); failing is harmless.
+    let _ = client.set_nodelay(true);
+    connections.spawn_local(serve_connection(Rc::clone(plane), client));
+}
+
+async fn after_failed_accept(error: &io::Error) {
+    // The client gave up between connect and accept: nothing to do, nothing to say.
+    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
+        return;
+    }
+    say::warn(format_args!("cannot accept a connection ({error}); trying again"));
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+fn poll_once<F: Future>(future: F) -> Option<F::Output> {
+    let future = std::pin::pin!(future);
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+/// Opens sockets to workers.
+struct Sockets;
+
+/// A connection to a worker.
+#[derive(Debug)]
+pub enum WorkerStream {
+    /// Over a Unix socket.
+    Unix(UnixStream),
+    /// Over loopback TCP.
+    Tcp(TcpStream),
+}
+
+impl Dial for Sockets {
+    type Stream = WorkerStream;
+
+    async fn dial(&self, address: &Address) -> io::Result<WorkerStream> {
+        match address {
+            Address::Unix(path) => UnixStream::connect(path).await.map(WorkerStream::Unix),
+            Address::Tcp(address) => dial_tcp(*address).await,
+        }
+    }
+
+    fn adopt(&self, stream: WorkerStream) -> io::Result<WorkerStream> {
+        Ok(match stream {
+            WorkerStream::Unix(stream) => WorkerStream::Unix(UnixStream::from_std(stream.into_std()?)?),
+            WorkerStream::Tcp(stream) => WorkerStream::Tcp(TcpStream::from_std(stream.into_std()?)?),
+        })
+    }
+}
+
+async fn dial_tcp(address: SocketAddr) -> io::Result<WorkerStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(WorkerStream::Tcp(stream))
+}
+
+impl Stream for TcpStream {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(cx)
+    }
+
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut byte = [0];
+        TcpStream::poll_peek(self, cx, &mut ReadBuf::new(&mut byte))
+    }
+
+    fn pending_error(&self) -> Option<io::Error> {
+        self.take_error().unwrap_or_else(Some)
+    }
+
+    fn reset_on_close(&self) {
+        // Without it the client sees a clean end where there was none; nothing more can be done then.
+        let _ = self.set_zero_linger();
+    }
+
+    fn failed_write_is_proof(&self) -> bool {
+        false
+    }
+
+    fn is_quiet(&mut self) -> bool {
+        // A write into a closing TCP connection succeeds and is lost: ask the kernel before each use.
+        matches!(sys::peek(self.as_fd()), Ok(sys::Peek::Quiet))
+    }
+}
+
+impl Stream for WorkerStream {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Unix(stream) => {
+                std::task::ready!(stream.poll_read_ready(cx))?;
+                Poll::Ready(sys::peek(stream.as_fd()).map(|peek| usize::from(peek != sys::Peek::Eof)))
+            }
+            Self::Tcp(stream) => Stream::poll_peek(stream, cx),
+        }
+    }
+
+    fn pending_error(&self) -> Option<io::Error> {
+        match self {
+            Self::Unix(stream) => stream.take_error().unwrap_or_else(Some),
+            Self::Tcp(stream) => stream.pending_error(),
+        }
+    }
+
+    fn reset_on_close(&self) {
+        if let Self::Tcp(stream) = self {
+            stream.reset_on_close();
+        }
+    }
+
+    fn failed_write_is_proof(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
+    fn is_quiet(&mut self) -> bool {
+        match self {
+            // Where nothing was reported there is nothing to ask: should the end come between now and the
+            // first write, that write fails with EPIPE and proves that nothing was delivered.
+            Self::Unix(stream) => {
+                stream.poll_read_ready(&mut Context::from_waker(Waker::noop())).is_pending()
+                    || matches!(sys::peek(stream.as_fd()), Ok(sys::Peek::Quiet))
+            }
+            Self::Tcp(stream) => stream.is_quiet(),
+        }
+    }
+}
+
+impl AsyncRead for WorkerStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for WorkerStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

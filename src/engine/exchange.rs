@@ -1,0 +1,288 @@
+//! One request on an HTTP/1 client connection, as the walk sees it.
+
+use std::future::poll_fn;
+use std::io::Write as _;
+
+use tokio::io::AsyncWriteExt as _;
+
+use super::buffer::Buffer;
+use super::departure::{Advice, Answer, Departure, QUESTION};
+use super::plane::Plane;
+use super::relay::{End, Relay, RequestBytes};
+use super::response::ResponseBytes;
+use super::{Dial, Stream};
+use crate::http1::body::Body;
+use crate::http1::request::Request;
+use crate::http1::rewrite::rewrite;
+use crate::id::REQUEST_ID_HEADER;
+use crate::proxy::exchange::{Cause, Delivery, Exchange, Failed, Head};
+use crate::proxy::in_flight::InFlight;
+use crate::proxy::reply::LocalReply;
+use crate::telemetry::access::Outcome;
+
+/// The header that tells a worker whether its request started cold or warm.
+const START_HEADER: &str = "x-warmfront-start";
+
+/// What becomes of the client connection behind an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// Another request may follow.
+    KeepAlive,
+    /// Close in order: everything sent must arrive.
+    Close,
+    /// Nobody is there, or the cut must show.
+    Abort,
+}
+
+/// One exchange.
+pub(super) struct Http1Exchange<'a, C, D: Dial> {
+    plane: &'a Plane<D>,
+    client: &'a mut C,
+    request: &'a Request,
+    held: Held,
+    /// Bytes of the head at the start of what is held.
+    head_len: usize,
+    /// Verified bytes of the body that stand behind it.
+    body_len: usize,
+    /// The rest of the body.
+    body: &'a mut Body,
+    departure: Departure,
+    edited: bool,
+    after: After,
+}
+
+/// The request's first bytes.
+enum Held {
+    /// Where they arrived.
+    Buffer(Buffer),
+    /// While waiting: in a block of exactly their size.
+    Parked(Box<[u8]>),
+    /// Passed on; the buffer may hold bytes behind the request.
+    Spent(Buffer),
+}
+
+impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
+    /// The exchange of `request`, whose head stands at the start of `buffer`, followed by
+    /// `body_len` bytes that `body` has taken already.
+    pub(super) fn new(
+        plane: &'a Plane<D>,
+        client: &'a mut C,
+        request: &'a Request,
+        buffer: Buffer,
+        body: &'a mut Body,
+        body_len: usize,
+    ) -> Self {
+        Self {
+            plane,
+            client,
+            request,
+            held: Held::Buffer(buffer),
+            head_len: request.head_len,
+            body_len,
+            body,
+            departure: Departure::default(),
+            edited: false,
+            after: After::KeepAlive,
+        }
+    }
+
+    /// What remains when the walk has ended: the fate of the connection, and the bytes that
+    /// came behind the request.
+    pub(super) fn into_rest(self) -> (After, Buffer) {
+        match self.held {
+            Held::Spent(buffer) => (self.after, buffer),
+            Held::Buffer(mut buffer) => {
+                buffer.start += self.head_len + self.body_len;
+                (self.after, buffer)
+            }
+            Held::Parked(bytes) => {
+                let mut buffer = self.plane.buffers.get();
+                buffer.append(&bytes[self.head_len + self.body_len..]);
+                (self.after, buffer)
+            }
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.held {
+            Held::Buffer(buffer) | Held::Spent(buffer) => buffer.filled(),
+            Held::Parked(bytes) => bytes,
+        }
+    }
+
+    fn take_buffer(&mut self) -> Buffer {
+        match std::mem::replace(&mut self.held, Held::Parked(Box::default())) {
+            Held::Buffer(buffer) | Held::Spent(buffer) => buffer,
+            Held::Parked(bytes) => {
+                let mut buffer = self.plane.buffers.get();
+                buffer.append(&bytes);
+                buffer
+            }
+        }
+    }
+
+    /// Makes the head that the worker gets, in place. Once: a second try sends the same bytes.
+    fn edit_head(&mut self, buffer: &mut Buffer, in_flight: &InFlight<'_>) {
+        if std::mem::replace(&mut self.edited, true) {
+            return;
+        }
+        let mut lines = [0_u8; 320];
+        let mut room = &mut lines[..];
+        // All four lines together take less than 300 bytes; writing to a slice fails only for want of room.
+        if self.request.request_id.is_none() {
+            let _ = write!(room, "{REQUEST_ID_HEADER}: {}\r\n", in_flight.context().id);
+        }
+        if !self.request.has_host {
+            // RFC 9112 §3.2 asks for an empty field here; many servers refuse that one.
+            let _ = room.write_all(b"Host: localhost\r\n");
+        }
+        if self.request.te_trailers {
+            let _ = room.write_all(b"TE: trailers\r\n");
+        }
+        if in_flight.context().tell_start {
+            let _ = write!(room, "{START_HEADER}: {}\r\n", in_flight.context().start.word());
+        }
+        let added = 320 - room.len();
+        let (at, end) = (buffer.start, buffer.start + self.head_len);
+        if self.request.minor_version == 0 {
+            let digit = at + self.request.target.end as usize + b" HTTP/1.".len();
+            buffer.bytes_mut()[digit] = b'1';
+        }
+        let dropped = self.request.dropped();
+        buffer.start = rewrite(buffer.bytes_mut(), at, self.head_len, dropped, &lines[..added], end);
+        self.head_len = end - buffer.start;
+    }
+
+    /// One try on one connection.
+    async fn attempt<'g>(&mut self, in_flight: &mut InFlight<'g>) -> Result<(), (Cause, Delivery, bool)> {
+        let worker = std::sync::Arc::clone(in_flight.worker());
+        let connection = match self.plane.connection(&worker).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                worker.suspect();
+                return Err((Cause::Connect(error), Delivery::Nothing, true));
+            }
+        };
+        in_flight.on_connected();
+        let mut buffer = self.take_buffer();
+        self.edit_head(&mut buffer, in_flight);
+        let (next, until) = (buffer.start, buffer.start + self.head_len + self.body_len);
+        let departure = match std::mem::take(&mut self.departure) {
+            // What looked like a next request was this one's body.
+            Departure::Pipelining => Departure::Watching,
+            departure => departure,
+        };
+        let mut relay = Relay {
+            plane: self.plane,
+            client: &mut *self.client,
+            request: self.request,
+            up: RequestBytes {
+                buffer: &mut buffer,
+                body: &mut *self.body,
+                next,
+                until,
+                written: 0,
+                intact: true,
+                stopped: false,
+            },
+            down: ResponseBytes::new(&self.plane.limits),
+            connection: Some(connection),
+            in_flight,
+            departure,
+            sent: 0,
+        };
+        let end = relay.run().await;
+        let (intact, until) = (relay.up.intact, relay.up.until);
+        let (keeps_client, ends_by_close) = (relay.down.keeps_client(), relay.down.ends_by_close());
+        self.departure = relay.departure;
+        let failure = match end {
+            End::Served => {
+                self.after = if keeps_client { After::KeepAlive } else { After::Close };
+                None
+            }
+            End::ClientGone => {
+                in_flight.finish(Outcome::ClientGone);
+                self.after = After::Abort;
+                None
+            }
+            End::Aborted => {
+                in_flight.finish(Outcome::Aborted);
+                if ends_by_close {
+                    self.client.reset_on_close();
+                }
+                self.after = After::Abort;
+                None
+            }
+            End::Failed(cause, delivery) => {
+                Some((cause, delivery, self.request.repeatable && intact && self.body.is_complete()))
+            }
+        };
+        self.held = match &failure {
+            Some(_) if intact => Held::Buffer(buffer),
+            _ => {
+                buffer.start = until;
+                Held::Spent(buffer)
+            }
+        };
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
+    fn head(&self) -> Head<'_> {
+        let bytes = self.bytes();
+        Head {
+            method: self.request.method.of_head(bytes),
+            target: self.request.target.of_head(bytes),
+            request_id: self.request.request_id.map(|span| span.of_head(bytes)),
+        }
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.bytes().len()
+    }
+
+    fn park(&mut self) {
+        if let Held::Buffer(buffer) = &self.held {
+            self.held = Held::Parked(buffer.filled().into());
+        }
+    }
+
+    async fn abandoned(&mut self) {
+        let answer = if self.request.minor_version == 0 { Answer::NotBegunPlain } else { Answer::NotBegun };
+        loop {
+            let advice = poll_fn(|cx| self.departure.poll(self.client, answer, 0, cx)).await;
+            if advice == Advice::Gone || self.client.write_all(QUESTION).await.is_err() {
+                self.after = After::Abort;
+                return;
+            }
+        }
+    }
+
+    async fn relay<'g>(&mut self, mut in_flight: InFlight<'g>) -> Result<(), Failed<'g>> {
+        in_flight.on_bytes(self.head_len + self.body_len, 0);
+        loop {
+            match self.attempt(&mut in_flight).await {
+                Ok(()) => return Ok(()),
+                // A kept-alive connection that closed while nobody looked: the next one, same slot. Ends
+                // because every failed one is gone for good.
+                Err((Cause::Closed, Delivery::Nothing, _)) => {}
+                Err((cause, delivery, repeatable)) => {
+                    return Err(Failed { in_flight, cause, delivery, repeatable });
+                }
+            }
+        }
+    }
+
+    async fn reply(&mut self, reply: LocalReply) {
+        // A client that waits for 100 may or may not send its body now: what follows could be either.
+        let body_in_doubt = self.request.expects_continue && !self.body.is_complete();
+        let close = reply.close || !self.request.persistent || self.plane.is_draining() || body_in_doubt;
+        let bytes = reply.to_bytes(close, self.request.is_head);
+        self.after = match self.client.write_all(&bytes).await {
+            Ok(()) if close => After::Close,
+            Ok(()) => After::KeepAlive,
+            Err(_) => After::Abort,
+        };
+    }
+}

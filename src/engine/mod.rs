@@ -1,0 +1,56 @@
+//! How bytes move: drivers around `http1` and the walk.
+//!
+//! [`epoll`] is the engine: tokio's current-thread runtime, one per data-plane
+//! thread. [`relay`](mod@relay), [`exchange`](mod@exchange) and
+//! [`connection`](mod@connection) are written against the two small traits below,
+//! so that `sim` can run the same code in memory under virtual time.
+
+mod buffer;
+mod connection;
+mod departure;
+pub mod epoll;
+mod exchange;
+mod plane;
+mod relay;
+mod response;
+
+use std::io;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::upstream::pool::Address;
+
+/// A byte stream as the relay needs it.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
+    /// Ready when bytes or the end can be read. Holds no buffer, makes no system call.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// How many bytes could be read, zero at the end; consumes nothing.
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
+
+    /// An error that the peer's kernel reported (a reset).
+    fn pending_error(&self) -> Option<io::Error>;
+
+    /// Makes the next close visible as a failure: the peer gets a reset instead of a clean end.
+    fn reset_on_close(&self);
+
+    /// Whether a first write that fails with `EPIPE` proves that nothing was
+    /// delivered: true for Unix sockets, where the kernel knows the other end.
+    fn failed_write_is_proof(&self) -> bool;
+
+    /// Whether an idle stream can carry a request: no end, no error, no bytes nobody asked for.
+    fn is_quiet(&mut self) -> bool;
+}
+
+/// Opens streams to workers.
+pub(crate) trait Dial: 'static {
+    /// What it opens.
+    type Stream: Stream + 'static;
+
+    /// Connects to `address`. `WouldBlock` means that the worker's backlog is full.
+    async fn dial(&self, address: &Address) -> io::Result<Self::Stream>;
+
+    /// Makes a stream opened on another thread usable on this one.
+    fn adopt(&self, stream: Self::Stream) -> io::Result<Self::Stream>;
+}

@@ -1,0 +1,142 @@
+//! What all connections of one data-plane thread share.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+use std::time::Duration;
+
+
+use tokio::time::sleep;
+
+use super::buffer::BufferPool;
+use super::{Dial, Stream as _};
+use crate::clock;
+use crate::config::Limits;
+use crate::proxy::Proxy;
+use crate::upstream::idle::{Connection, Idle};
+use crate::upstream::pool::Worker;
+
+/// Pauses while a worker's backlog is full: its kernel refuses at once instead of queueing.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(1);
+
+/// One data-plane thread.
+pub(super) struct Plane<D: Dial> {
+    pub(super) proxy: Arc<Proxy>,
+    pub(super) idle: Arc<Idle<D::Stream>>,
+    pub(super) thread: usize,
+    pub(super) dial: D,
+    pub(super) buffers: Rc<BufferPool>,
+    pub(super) limits: Limits,
+    pub(super) connect_timeout: Duration,
+    draining: Cell<bool>,
+    resting: RefCell<Resters>,
+}
+
+/// Connections that wait for their next request, to be woken when the thread drains.
+#[derive(Default)]
+struct Resters {
+    wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
+}
+
+impl<D: Dial> Plane<D> {
+    pub(super) fn new(
+        proxy: Arc<Proxy>,
+        idle: Arc<Idle<D::Stream>>,
+        thread: usize,
+        dial: D,
+        limits: Limits,
+        connect_timeout: Duration,
+    ) -> Rc<Self> {
+        let buffers = BufferPool::new(limits.buffer_bytes);
+        Rc::new(Self {
+            proxy,
+            idle,
+            thread,
+            dial,
+            buffers,
+            limits,
+            connect_timeout,
+            draining: Cell::new(false),
+            resting: RefCell::default(),
+        })
+    }
+
+    /// Whether connections end after their current request.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Lets connections end after their current request, those without one now.
+    pub(super) fn drain(&self) {
+        self.draining.set(true);
+        let wakers: Vec<Waker> = self.resting.borrow_mut().wakers.iter_mut().filter_map(Option::take).collect();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// A connection to `worker`, idle or new, and whether it has served before.
+    ///
+    /// # Errors
+    /// The last connect error, or `TimedOut` when the backlog stayed full for `connect_timeout`.
+    pub(super) async fn connection(&self, worker: &Arc<Worker>) -> io::Result<Connection<D::Stream>> {
+        while let Some(mut connection) = self.idle.take(self.thread, worker) {
+            if connection.stream.is_quiet() {
+                return Ok(connection);
+            }
+        }
+        // Never more connections than slots: an idle one on another thread must give way.
+        while worker.connections().load(Ordering::SeqCst) >= worker.slots
+            && let Some(mut connection) = self.idle.steal(self.thread, worker)
+        {
+            if connection.stream.is_quiet() {
+                return connection.convert(|stream| self.dial.adopt(stream));
+            }
+        }
+        let deadline = clock::now() + self.connect_timeout;
+        loop {
+            match self.dial.dial(&worker.address).await {
+                Ok(stream) => return Ok(Connection::new(stream, Arc::clone(worker))),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                Err(_) if clock::now() >= deadline => return Err(io::ErrorKind::TimedOut.into()),
+                Err(_) => sleep(BACKLOG_PAUSE).await,
+            }
+        }
+    }
+}
+
+/// A connection's place among those that wait for their next request.
+pub(super) struct Resting<'a, D: Dial> {
+    plane: &'a Plane<D>,
+    index: usize,
+}
+
+impl<'a, D: Dial> Resting<'a, D> {
+    pub(super) fn new(plane: &'a Plane<D>) -> Self {
+        let mut resters = plane.resting.borrow_mut();
+        let index = resters.free.pop().unwrap_or(resters.wakers.len());
+        if index == resters.wakers.len() {
+            resters.wakers.push(None);
+        }
+        drop(resters);
+        Self { plane, index }
+    }
+
+    /// Has `waker` woken when the thread drains.
+    pub(super) fn register(&self, waker: &Waker) {
+        match &mut self.plane.resting.borrow_mut().wakers[self.index] {
+            Some(known) => known.clone_from(waker),
+            empty => *empty = Some(waker.clone()),
+        }
+    }
+}
+
+impl<D: Dial> Drop for Resting<'_, D> {
+    fn drop(&mut self) {
+        let mut resters = self.plane.resting.borrow_mut();
+        resters.wakers[self.index] = None;
+        resters.free.push(self.index);
+    }
+}

@@ -1,0 +1,267 @@
+//! Bytes of one exchange, both ways at once, between a client and a worker.
+//!
+//! A hand-written poll function: write at once, wait only when a side is slow,
+//! read only when the last bytes have left. So each side's slowness stops the
+//! other, and an exchange never holds more than its two buffers. Bodies leave
+//! from the buffer they arrived in.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncWrite as _, ReadBuf};
+
+use super::buffer::Buffer;
+use super::departure::{Advice, Answer, Departure, QUESTION};
+use super::plane::Plane;
+use super::response::{ResponseBytes, Step};
+use super::{Dial, Stream};
+use crate::http1::body::Body;
+use crate::http1::request::Request;
+use crate::proxy::exchange::{Cause, Delivery};
+use crate::proxy::in_flight::InFlight;
+use crate::telemetry::access::Outcome;
+use crate::upstream::idle::Connection;
+
+/// How an exchange with a worker ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The whole answer was handed to the client.
+    Served,
+    /// The client left.
+    ClientGone,
+    /// The worker failed after its answer had begun.
+    Aborted,
+    /// The exchange failed before any byte of an answer left.
+    Failed(Cause, Delivery),
+}
+
+/// The request's bytes on their way to the worker.
+#[derive(Debug)]
+pub(super) struct RequestBytes<'a> {
+    pub(super) buffer: &'a mut Buffer,
+    pub(super) body: &'a mut Body,
+    /// The verified bytes not yet written: `buffer[next..until]`.
+    pub(super) next: usize,
+    pub(super) until: usize,
+    /// Bytes the worker's kernel took.
+    pub(super) written: u64,
+    /// Whether the buffer still holds the request from its first byte.
+    pub(super) intact: bool,
+    /// The worker takes no more: it answered early, or closed.
+    pub(super) stopped: bool,
+}
+
+impl RequestBytes<'_> {
+    fn is_done(&self) -> bool {
+        self.stopped || (self.next == self.until && self.body.is_complete())
+    }
+}
+
+/// One exchange on one worker connection.
+pub(super) struct Relay<'a, 'g, C, D: Dial> {
+    pub(super) plane: &'a Plane<D>,
+    pub(super) client: &'a mut C,
+    pub(super) request: &'a Request,
+    pub(super) up: RequestBytes<'a>,
+    pub(super) down: ResponseBytes<'a>,
+    /// Taken when the worker has done its part.
+    pub(super) connection: Option<Connection<D::Stream>>,
+    pub(super) in_flight: &'a mut InFlight<'g>,
+    pub(super) departure: Departure,
+    /// Bytes of the answer that left.
+    pub(super) sent: u64,
+}
+
+enum Progress {
+    Moved,
+    Waiting,
+    Ended(End),
+}
+
+impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
+    /// Runs the exchange to its end.
+    pub(super) async fn run(&mut self) -> End {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            let up = if self.up.is_done() { Progress::Waiting } else { self.poll_request(cx) };
+            if let Progress::Ended(end) = up {
+                return Poll::Ready(end);
+            }
+            match self.poll_response(cx) {
+                Progress::Ended(end) => return Poll::Ready(end),
+                Progress::Moved => continue,
+                Progress::Waiting if matches!(up, Progress::Moved) => continue,
+                Progress::Waiting => {}
+            }
+            match ready!(self.poll_departure(cx)) {
+                Advice::Gone => return Poll::Ready(End::ClientGone),
+                Advice::Ask => self.down.ask(QUESTION),
+            }
+        }
+    }
+
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Progress {
+        let up = &mut self.up;
+        if up.next < up.until {
+            let Some(connection) = &mut self.connection else { return Progress::Waiting };
+            let bytes = up.buffer.range(up.next, up.until);
+            match Pin::new(&mut connection.stream).poll_write(cx, bytes) {
+                Poll::Pending => Progress::Waiting,
+                Poll::Ready(Ok(count)) => {
+                    up.written += count as u64;
+                    up.next += count;
+                    Progress::Moved
+                }
+                Poll::Ready(Err(error)) if up.written == 0 => {
+                    let proof = error.kind() == io::ErrorKind::BrokenPipe && connection.stream.failed_write_is_proof();
+                    let delivery = if proof { Delivery::Nothing } else { self.delivery() };
+                    Progress::Ended(End::Failed(Cause::Closed, delivery))
+                }
+                // It may have answered before it stopped reading: that answer still counts.
+                Poll::Ready(Err(_)) => {
+                    up.stopped = true;
+                    Progress::Moved
+                }
+            }
+        } else {
+            up.buffer.clear();
+            up.intact = false;
+            match poll_fill(self.client, up.buffer, cx) {
+                Poll::Pending => Progress::Waiting,
+                Poll::Ready(Ok(0) | Err(_)) => Progress::Ended(End::ClientGone),
+                Poll::Ready(Ok(count)) => {
+                    self.in_flight.on_bytes(count, 0);
+                    match up.body.take(up.buffer.filled()) {
+                        Ok(taken) => {
+                            up.next = up.buffer.start;
+                            up.until = up.next + taken;
+                            Progress::Moved
+                        }
+                        Err(fault) => Progress::Ended(self.failed(fault.into(), Delivery::Something)),
+                    }
+                }
+            }
+        }
+    }
+
+    fn poll_response(&mut self, cx: &mut Context<'_>) -> Progress {
+        if let Some(bytes) = self.down.pending() {
+            return match Pin::new(&mut *self.client).poll_write(cx, bytes) {
+                Poll::Pending => Progress::Waiting,
+                Poll::Ready(Err(_)) => Progress::Ended(End::ClientGone),
+                Poll::Ready(Ok(count)) => {
+                    self.sent += count as u64;
+                    self.down.on_written(count);
+                    if self.down.is_sent() { Progress::Ended(End::Served) } else { Progress::Moved }
+                }
+            };
+        }
+        if self.down.is_sent() {
+            return Progress::Ended(End::Served);
+        }
+        if !self.down.wants_bytes() {
+            return self.digest();
+        }
+        let Some(connection) = &mut self.connection else { return Progress::Waiting };
+        if connection.stream.poll_readable(cx).is_pending() {
+            return Progress::Waiting;
+        }
+        let buffer = self.down.buffer(&self.plane.buffers);
+        match poll_fill(&mut connection.stream, buffer, cx) {
+            Poll::Pending => Progress::Waiting,
+            Poll::Ready(Ok(0)) => self.worker_closed(true),
+            Poll::Ready(Err(_)) => self.worker_closed(false),
+            Poll::Ready(Ok(_)) => self.digest(),
+        }
+    }
+
+    /// Makes sense of the bytes received from the worker.
+    fn digest(&mut self) -> Progress {
+        let keep = self.request.persistent && !self.plane.is_draining();
+        let begun = self.down.has_begun();
+        match self.down.digest(self.request, keep, self.up.body) {
+            Ok(Step::NeedsMore) => Progress::Moved,
+            Ok(Step::Ready { bytes, complete }) => {
+                if !begun && self.down.has_begun() {
+                    self.in_flight.on_answer(self.down.status());
+                }
+                self.in_flight.on_bytes(0, bytes);
+                if complete {
+                    self.worker_is_done();
+                }
+                Progress::Moved
+            }
+            Err(cause) => Progress::Ended(self.failed(cause, Delivery::Something)),
+        }
+    }
+
+    fn worker_closed(&mut self, cleanly: bool) -> Progress {
+        if !self.down.has_begun() {
+            let cause = Cause::Closed;
+            let delivery = if self.down.holds_bytes() { Delivery::Something } else { self.delivery() };
+            return Progress::Ended(End::Failed(cause, delivery));
+        }
+        if cleanly && self.down.on_close() {
+            self.worker_is_done();
+            return Progress::Moved;
+        }
+        Progress::Ended(End::Aborted)
+    }
+
+    /// The answer is here whole: nothing more is needed of the worker, however slow the client reads.
+    fn worker_is_done(&mut self) {
+        self.in_flight.finish(Outcome::Served);
+        let request_sent = self.up.is_done() && !self.up.stopped;
+        self.up.stopped = true;
+        if let Some(mut connection) = self.connection.take()
+            && request_sent
+            && self.down.connection_is_reusable()
+        {
+            connection.uses += 1;
+            self.plane.idle.put(self.plane.thread, connection);
+        }
+        self.in_flight.release();
+    }
+
+    fn failed(&self, cause: Cause, delivery: Delivery) -> End {
+        if self.down.has_begun() { End::Aborted } else { End::Failed(cause, delivery) }
+    }
+
+    fn delivery(&self) -> Delivery {
+        match &self.connection {
+            Some(connection) if connection.uses > 0 => Delivery::ReusedConnection,
+            _ => Delivery::Something,
+        }
+    }
+
+    fn poll_departure(&mut self, cx: &mut Context<'_>) -> Poll<Advice> {
+        // While the request's body is still coming, reading it shows the end.
+        if !self.up.is_done() {
+            return Poll::Pending;
+        }
+        let answer = match (self.down.has_begun(), self.down.pending().is_some()) {
+            (_, true) => Answer::Flowing,
+            (true, false) => Answer::Quiet,
+            (false, false) if self.request.minor_version == 0 => Answer::NotBegunPlain,
+            (false, false) => Answer::NotBegun,
+        };
+        self.departure.poll(self.client, answer, self.sent, cx)
+    }
+}
+
+/// Reads once into the free room of `buffer`.
+pub(super) fn poll_fill<S: Stream>(
+    stream: &mut S,
+    buffer: &mut Buffer,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut read = ReadBuf::new(buffer.space());
+    ready!(Pin::new(stream).poll_read(cx, &mut read))?;
+    let count = read.filled().len();
+    buffer.end += count;
+    Poll::Ready(Ok(count))
+}

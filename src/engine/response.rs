@@ -1,0 +1,374 @@
+//! A worker's answer as it becomes the bytes for the client.
+//!
+//! Heads are edited in place, bodies pass as they are. Two exceptions, both in
+//! place as well: a body that lasts until close is given chunk sizes, so that
+//! the client's connection survives it, and chunks are taken off for an
+//! HTTP/1.0 client, which cannot read them.
+
+use std::io::Write as _;
+use std::rc::Rc;
+
+use super::buffer::{Buffer, BufferPool};
+use crate::config::Limits;
+use crate::http1::Parsed;
+use crate::http1::body::Body;
+use crate::http1::framing::Framing;
+use crate::http1::request::Request;
+use crate::http1::response::Response;
+use crate::http1::rewrite::rewrite;
+use crate::proxy::exchange::Cause;
+
+/// How a body's framing changes on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reframe {
+    /// Not at all.
+    No,
+    /// Until-close becomes chunked.
+    Chunk,
+    /// Chunked becomes until-close.
+    Unchunk,
+}
+
+/// What [`ResponseBytes::digest`] made of the bytes.
+pub(super) enum Step {
+    /// A head is not complete yet.
+    NeedsMore,
+    /// This many bytes are ready for the client; `complete`: they are the last.
+    Ready { bytes: usize, complete: bool },
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Before the final head.
+    Head,
+    /// Behind it.
+    Body { body: Body, reframe: Reframe },
+    /// The last bytes are pending or sent.
+    Complete,
+}
+
+/// The answer's bytes on their way to the client.
+#[derive(Debug)]
+pub(super) struct ResponseBytes<'a> {
+    limits: &'a Limits,
+    buffer: Option<Buffer>,
+    phase: Phase,
+    /// The bytes for the client not yet written: `buffer[next..until]`.
+    next: usize,
+    until: usize,
+    /// Bytes of our own that go first.
+    own: &'static [u8],
+    status: u16,
+    /// Whether the worker keeps its connection open.
+    worker_persistent: bool,
+    /// Whether the worker sent bytes behind its answer: nobody may receive them.
+    excess: bool,
+    /// Whether the client's connection stays open behind this answer.
+    keep: bool,
+    /// Whether `100 Continue` was passed on.
+    continued: bool,
+    /// Whether the client finds the end by the close.
+    ends_by_close: bool,
+}
+
+impl<'a> ResponseBytes<'a> {
+    pub(super) fn new(limits: &'a Limits) -> Self {
+        Self {
+            limits,
+            buffer: None,
+            phase: Phase::Head,
+            next: 0,
+            until: 0,
+            own: b"",
+            status: 0,
+            worker_persistent: false,
+            excess: false,
+            keep: true,
+            continued: false,
+            ends_by_close: false,
+        }
+    }
+
+    /// Bytes that wait for the client.
+    pub(super) fn pending(&self) -> Option<&[u8]> {
+        if !self.own.is_empty() {
+            return Some(self.own);
+        }
+        match &self.buffer {
+            Some(buffer) if self.next < self.until => Some(buffer.range(self.next, self.until)),
+            _ => None,
+        }
+    }
+
+    /// Puts bytes of our own in front. Only while nothing is pending.
+    pub(super) fn ask(&mut self, question: &'static [u8]) {
+        self.own = question;
+    }
+
+    pub(super) fn on_written(&mut self, count: usize) {
+        if self.own.is_empty() {
+            self.next += count;
+        } else {
+            self.own = &self.own[count..];
+        }
+    }
+
+    /// Whether a byte of the final answer has been made ready.
+    pub(super) fn has_begun(&self) -> bool {
+        !matches!(self.phase, Phase::Head)
+    }
+
+    /// Whether all of it has left.
+    pub(super) fn is_sent(&self) -> bool {
+        matches!(self.phase, Phase::Complete) && self.pending().is_none()
+    }
+
+    /// Whether bytes of an answer were received and are not understood yet.
+    pub(super) fn holds_bytes(&self) -> bool {
+        self.buffer.as_ref().is_some_and(|buffer| !buffer.filled().is_empty())
+    }
+
+    /// Whether more must be read from the worker. False while received bytes are undigested.
+    pub(super) fn wants_bytes(&self) -> bool {
+        match (&self.phase, &self.buffer) {
+            // Behind an interim head the next one may be here already.
+            (Phase::Head, Some(buffer)) => !(self.next == self.until && self.until > 0 && buffer.end > self.until),
+            _ => true,
+        }
+    }
+
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Whether the client's connection stays open behind this answer.
+    pub(super) fn keeps_client(&self) -> bool {
+        self.keep
+    }
+
+    /// Whether only the close will tell the client that the answer is complete.
+    pub(super) fn ends_by_close(&self) -> bool {
+        self.ends_by_close
+    }
+
+    /// Whether the worker's connection can carry another request.
+    pub(super) fn connection_is_reusable(&self) -> bool {
+        self.worker_persistent && !self.excess
+    }
+
+    /// The buffer to read into, with room.
+    pub(super) fn buffer(&mut self, pool: &Rc<BufferPool>) -> &mut Buffer {
+        let buffer = self.buffer.get_or_insert_with(|| pool.get());
+        if self.until > 0 {
+            // Everything up to `until` has left; what is behind it was not understood yet.
+            buffer.start = self.until;
+            self.next = 0;
+            self.until = 0;
+            if buffer.start == buffer.end {
+                buffer.clear();
+            } else {
+                buffer.compact();
+            }
+        }
+        buffer
+    }
+
+    /// Makes sense of the bytes received. `keep`: whether the client's connection should stay open.
+    ///
+    /// # Errors
+    /// [`Cause`] when the worker's bytes must not be passed on.
+    pub(super) fn digest(&mut self, request: &Request, keep: bool, request_body: &Body) -> Result<Step, Cause> {
+        match self.phase {
+            Phase::Head => self.digest_head(request, keep, request_body),
+            Phase::Body { .. } => self.digest_body(),
+            Phase::Complete => Ok(Step::NeedsMore),
+        }
+    }
+
+    fn digest_head(&mut self, request: &Request, keep: bool, request_body: &Body) -> Result<Step, Cause> {
+        let Some(buffer) = &mut self.buffer else { return Ok(Step::NeedsMore) };
+        if self.until > 0 {
+            buffer.start = self.until;
+            (self.next, self.until) = (0, 0);
+        }
+        let mut response = match Response::parse(buffer.filled(), self.limits, request.is_head)? {
+            Parsed::Complete(response) => response,
+            Parsed::Partial => {
+                buffer.compact();
+                return Ok(Step::NeedsMore);
+            }
+        };
+        let (at, head_end) = (buffer.start, buffer.start + response.head_len);
+        // A proxy speaks its own version (RFC 9110 §2.5).
+        buffer.bytes_mut()[at + b"HTTP/1.".len()] = b'1';
+        if response.is_interim() {
+            return Ok(self.pass_interim(request, &response, at, head_end));
+        }
+        self.status = response.status;
+        self.worker_persistent = response.persistent;
+        let reframe = match (response.framing, request.minor_version) {
+            (Framing::UntilClose, 1) => Reframe::Chunk,
+            (Framing::Chunked, 0) => Reframe::Unchunk,
+            _ => Reframe::No,
+        };
+        self.ends_by_close = reframe == Reframe::Unchunk
+            || (response.framing == Framing::UntilClose && reframe == Reframe::No);
+        // Without a 100 the client may or may not send its body now: what follows could be either.
+        let body_in_doubt = request.expects_continue && !self.continued && !request_body.is_complete();
+        self.keep = keep && !self.ends_by_close && !body_in_doubt;
+        if reframe == Reframe::Unchunk {
+            response.drop_coding();
+        }
+        let mut added = AddedLines { bytes: [0; 64], len: 0 };
+        if reframe == Reframe::Chunk {
+            added.push(b"Transfer-Encoding: chunked\r\n");
+        }
+        if !self.keep {
+            added.push(b"Connection: close\r\n");
+        } else if request.minor_version == 0 {
+            added.push(b"Connection: keep-alive\r\n");
+        }
+        self.phase = Phase::Body { body: Body::new(response.framing), reframe };
+        self.pass_head(&response, at, head_end, added.bytes())
+    }
+
+    /// An interim answer goes out as it came; HTTP/1.0 clients do not know them.
+    fn pass_interim(&mut self, request: &Request, response: &Response, at: usize, head_end: usize) -> Step {
+        self.continued |= response.status == 100;
+        let Some(buffer) = &mut self.buffer else { return Step::NeedsMore };
+        self.until = head_end;
+        self.next = match request.minor_version {
+            0 => head_end,
+            _ => rewrite(buffer.bytes_mut(), at, response.head_len, response.dropped(), b"", head_end),
+        };
+        Step::Ready { bytes: self.until - self.next, complete: false }
+    }
+
+    /// Edits the final head in place, together with what of the body came with it.
+    fn pass_head(&mut self, response: &Response, at: usize, head_end: usize, added: &[u8]) -> Result<Step, Cause> {
+        if let Some(buffer) = &mut self.buffer {
+            buffer.start = head_end;
+        }
+        let complete = self.take_body()?;
+        let size = ChunkSize::of(if self.reframe() == Reframe::Chunk { self.until - self.next } else { 0 });
+        let Some(buffer) = &mut self.buffer else { return Ok(Step::NeedsMore) };
+        let end = head_end - size.bytes().len();
+        let start = rewrite(buffer.bytes_mut(), at, response.head_len, response.dropped(), added, end);
+        self.frame_chunk(&size);
+        self.next = start;
+        Ok(self.ready(complete))
+    }
+
+    /// Makes `buffer[start..end]`, body bytes all, ready for the client.
+    fn digest_body(&mut self) -> Result<Step, Cause> {
+        let complete = self.take_body()?;
+        let size = ChunkSize::of(if self.reframe() == Reframe::Chunk { self.until - self.next } else { 0 });
+        self.frame_chunk(&size);
+        Ok(self.ready(complete))
+    }
+
+    fn ready(&mut self, complete: bool) -> Step {
+        if complete {
+            self.phase = Phase::Complete;
+        }
+        Step::Ready { bytes: self.until - self.next, complete }
+    }
+
+    fn reframe(&self) -> Reframe {
+        match self.phase {
+            Phase::Body { reframe, .. } => reframe,
+            Phase::Head | Phase::Complete => Reframe::No,
+        }
+    }
+
+    /// Measures the body bytes `buffer[start..end]`: afterwards `next..until` are for the client.
+    /// True if they were the last.
+    fn take_body(&mut self) -> Result<bool, Cause> {
+        let (Phase::Body { body, reframe }, Some(buffer)) = (&mut self.phase, &mut self.buffer) else {
+            return Ok(false);
+        };
+        let start = buffer.start;
+        let taken = if *reframe == Reframe::Unchunk {
+            let mut data = Vec::new();
+            let taken = body.take_data(buffer.filled(), |range| data.push(range))?;
+            self.until = start;
+            for range in data {
+                buffer.bytes_mut().copy_within(start + range.start..start + range.end, self.until);
+                self.until += range.len();
+            }
+            taken
+        } else {
+            let taken = body.take(buffer.filled())?;
+            self.until = start + taken;
+            taken
+        };
+        self.next = start;
+        self.excess |= start + taken < buffer.end;
+        buffer.end = self.until;
+        Ok(body.is_complete())
+    }
+
+    /// Puts `size` in front of `buffer[next..until]` and the line end behind it.
+    fn frame_chunk(&mut self, size: &ChunkSize) {
+        let (size, Some(buffer)) = (size.bytes(), &mut self.buffer) else { return };
+        if size.is_empty() {
+            return;
+        }
+        let bytes = buffer.bytes_mut();
+        bytes[self.next - size.len()..self.next].copy_from_slice(size);
+        bytes[self.until..self.until + 2].copy_from_slice(b"\r\n");
+        self.next -= size.len();
+        self.until += 2;
+        buffer.end = self.until;
+    }
+
+    /// The worker closed cleanly. True if that is how its answer ends.
+    pub(super) fn on_close(&mut self) -> bool {
+        let Phase::Body { body: Body::UntilClose, reframe } = &self.phase else { return false };
+        if *reframe == Reframe::Chunk {
+            self.own = b"0\r\n\r\n";
+        }
+        self.phase = Phase::Complete;
+        true
+    }
+}
+
+/// The size line of a chunk; nothing for no bytes, since an empty chunk would end the body.
+struct ChunkSize {
+    line: [u8; 18],
+    len: usize,
+}
+
+impl ChunkSize {
+    fn of(bytes: usize) -> Self {
+        let mut line = [0; 18];
+        let mut rest = &mut line[..];
+        if bytes > 0 {
+            // 16 digits and CRLF always fit.
+            let _ = write!(rest, "{bytes:x}\r\n");
+        }
+        let len = 18 - rest.len();
+        Self { line, len }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.line[..self.len]
+    }
+}
+
+/// The few lines a head may gain.
+struct AddedLines {
+    bytes: [u8; 64],
+    len: usize,
+}
+
+impl AddedLines {
+    fn push(&mut self, line: &[u8]) {
+        self.bytes[self.len..self.len + line.len()].copy_from_slice(line);
+        self.len += line.len();
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}

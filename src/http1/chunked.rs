@@ -1,0 +1,267 @@
+//! Chunked coding (RFC 9112 §7.1), scanned and not decoded.
+//!
+//! Chunks pass through as they came; all that is needed is to know where the
+//! message ends, and that no reader could see another end. So the grammar is
+//! taken literally: sizes are bare hexadecimal digits, lines end with CRLF,
+//! extensions and trailers are bounded and free of control characters.
+
+use std::ops::Range;
+
+/// Bytes of extensions one chunk may carry. Nobody uses them; attackers do.
+const EXTENSION_BYTES_MAX: u32 = 256;
+/// Bytes of the trailer section.
+const TRAILER_BYTES_MAX: u32 = 8 << 10;
+/// Hexadecimal digits of a size: 2^60 is beyond any body.
+const SIZE_DIGITS_MAX: u8 = 15;
+
+/// Follows a chunked body through the buffers it arrives in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scanner {
+    state: State,
+    /// Bytes of the current extension, or of the trailer section.
+    spent: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Size { value: u64, digits: u8 },
+    ExtensionSpace { size: u64 },
+    Extension { size: u64 },
+    SizeLf { size: u64 },
+    Data { left: u64 },
+    DataCr,
+    DataLf,
+    TrailerStart,
+    TrailerName,
+    TrailerValue,
+    TrailerLf,
+    EndLf,
+    Done,
+}
+
+/// Why a chunked body cannot be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChunkFault {
+    /// Not a hexadecimal size, or one beyond any body.
+    #[error("a chunk size is not a plausible hexadecimal number")]
+    Size,
+    /// Control characters in an extension, or too many bytes of them.
+    #[error("a chunk extension is malformed or too long")]
+    Extension,
+    /// A line or chunk that does not end with CRLF.
+    #[error("a chunk or line does not end with CRLF")]
+    LineEnd,
+    /// Not field lines, or too many bytes of them.
+    #[error("the trailer section is malformed or too long")]
+    Trailer,
+}
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Scanner {
+    /// A scanner at the first chunk's size.
+    pub fn new() -> Self {
+        Self { state: State::Size { value: 0, digits: 0 }, spent: 0 }
+    }
+
+    /// Whether the message has ended.
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Consumes what of `input` belongs to the message and says how many bytes
+    /// that is. `on_data` sees each range of chunk data, in order.
+    ///
+    /// # Errors
+    /// [`ChunkFault`]; the scanner must not be used afterwards.
+    pub fn scan(&mut self, input: &[u8], mut on_data: impl FnMut(Range<usize>)) -> Result<usize, ChunkFault> {
+        let mut at = 0;
+        while at < input.len() && self.state != State::Done {
+            if let State::Data { left } = self.state {
+                let here = usize::try_from(left).unwrap_or(usize::MAX).min(input.len() - at);
+                on_data(at..at + here);
+                at += here;
+                let left = left - here as u64;
+                self.state = if left == 0 { State::DataCr } else { State::Data { left } };
+                continue;
+            }
+            self.state = self.step(input[at])?;
+            at += 1;
+        }
+        Ok(at)
+    }
+
+    fn step(&mut self, byte: u8) -> Result<State, ChunkFault> {
+        match self.state {
+            State::Size { value, digits } => match (hex(byte), byte) {
+                (Some(_), _) if digits == SIZE_DIGITS_MAX => Err(ChunkFault::Size),
+                (Some(digit), _) => Ok(State::Size { value: value << 4 | digit, digits: digits + 1 }),
+                _ if digits == 0 => Err(ChunkFault::Size),
+                (None, b'\r') => Ok(State::SizeLf { size: value }),
+                (None, b';') => self.extension(value),
+                (None, b' ' | b'\t') => Ok(State::ExtensionSpace { size: value }),
+                _ => Err(ChunkFault::Size),
+            },
+            // Space before `;` is BWS (RFC 9112 §7.1.1); space before the line end is not in the grammar.
+            State::ExtensionSpace { size } => match byte {
+                b' ' | b'\t' => self.spend(EXTENSION_BYTES_MAX, ChunkFault::Extension).map(|()| self.state),
+                b';' => self.extension(size),
+                _ => Err(ChunkFault::Extension),
+            },
+            State::Extension { size } => match byte {
+                b'\r' => Ok(State::SizeLf { size }),
+                _ if is_text(byte) => self.spend(EXTENSION_BYTES_MAX, ChunkFault::Extension).map(|()| self.state),
+                _ => Err(ChunkFault::Extension),
+            },
+            State::SizeLf { size } => match (byte, size) {
+                (b'\n', 0) => {
+                    self.spent = 0;
+                    Ok(State::TrailerStart)
+                }
+                (b'\n', left) => Ok(State::Data { left }),
+                _ => Err(ChunkFault::LineEnd),
+            },
+            State::DataCr if byte == b'\r' => Ok(State::DataLf),
+            State::DataLf if byte == b'\n' => Ok(State::Size { value: 0, digits: 0 }),
+            State::TrailerStart => match byte {
+                b'\r' => Ok(State::EndLf),
+                _ => self.trailer(byte, is_token(byte), State::TrailerName),
+            },
+            State::TrailerName => match byte {
+                b':' => self.trailer(byte, true, State::TrailerValue),
+                _ => self.trailer(byte, is_token(byte), State::TrailerName),
+            },
+            State::TrailerValue => match byte {
+                b'\r' => Ok(State::TrailerLf),
+                _ => self.trailer(byte, is_text(byte), State::TrailerValue),
+            },
+            State::TrailerLf if byte == b'\n' => Ok(State::TrailerStart),
+            State::EndLf if byte == b'\n' => Ok(State::Done),
+            State::DataCr | State::DataLf | State::TrailerLf | State::EndLf => Err(ChunkFault::LineEnd),
+            // `scan` never steps here: data is taken in runs, and Done ends the loop.
+            State::Data { .. } | State::Done => Ok(self.state),
+        }
+    }
+
+    fn extension(&mut self, size: u64) -> Result<State, ChunkFault> {
+        self.spent = 0;
+        Ok(State::Extension { size })
+    }
+
+    fn trailer(&mut self, _byte: u8, allowed: bool, next: State) -> Result<State, ChunkFault> {
+        if !allowed {
+            return Err(ChunkFault::Trailer);
+        }
+        self.spend(TRAILER_BYTES_MAX, ChunkFault::Trailer).map(|()| next)
+    }
+
+    fn spend(&mut self, most: u32, fault: ChunkFault) -> Result<(), ChunkFault> {
+        self.spent += 1;
+        if self.spent > most { Err(fault) } else { Ok(()) }
+    }
+}
+
+fn hex(byte: u8) -> Option<u64> {
+    char::from(byte).to_digit(16).map(u64::from)
+}
+
+/// Visible characters, space, tab, and bytes beyond ASCII (RFC 9110 §5.5).
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn decode(input: &[u8], piece: usize) -> Result<(Vec<u8>, usize, bool), ChunkFault> {
+        let (mut scanner, mut data, mut consumed) = (Scanner::new(), Vec::new(), 0);
+        for part in input.chunks(piece.max(1)) {
+            let taken = scanner.scan(part, |range| data.extend_from_slice(&part[range]))?;
+            consumed += taken;
+            if taken < part.len() {
+                break;
+            }
+        }
+        Ok((data, consumed, scanner.is_done()))
+    }
+
+    #[test]
+    fn chunks_extensions_and_trailers_end_where_they_should() {
+        let body = b"5;a=b\r\nhello\r\n1A ;x=\"y\"\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\nX-Sum: 1\r\nB:\r\n\r\n";
+        let mut message = body.to_vec();
+        message.extend_from_slice(b"GET / HTTP/1.1");
+        for piece in [1, 2, 3, 7, 1000] {
+            assert_eq!(
+                decode(&message, piece),
+                Ok((b"helloabcdefghijklmnopqrstuvwxyz".to_vec(), body.len(), true)),
+                "pieces of {piece}"
+            );
+        }
+    }
+
+    #[test]
+    fn whatever_the_grammar_does_not_write_is_refused() {
+        for (input, fault) in [
+            (&b"\r\n"[..], ChunkFault::Size),
+            (b"-1\r\n", ChunkFault::Size),
+            (b"0x1\r\n", ChunkFault::Size),
+            (b" 1\r\n", ChunkFault::Size),
+            (b"1000000000000000\r\n", ChunkFault::Size),
+            (b"1\n", ChunkFault::Size),
+            (b"1 \r\n", ChunkFault::Extension),
+            (b"1;a\nb\r\n", ChunkFault::Extension),
+            (b"1;a\0b\r\n", ChunkFault::Extension),
+            (b"1\rx", ChunkFault::LineEnd),
+            (b"1\r\nabc", ChunkFault::LineEnd),
+            (b"1\r\na\n", ChunkFault::LineEnd),
+            (b"0\r\n\n", ChunkFault::Trailer),
+            (b"0\r\n folded\r\n", ChunkFault::Trailer),
+            (b"0\r\nno colon\r\n", ChunkFault::Trailer),
+            (b"0\r\nA: b\n", ChunkFault::Trailer),
+            (b"0\r\n\rx", ChunkFault::LineEnd),
+        ] {
+            assert_eq!(decode(input, 1000), Err(fault), "{:?}", String::from_utf8_lossy(input));
+        }
+    }
+
+    #[test]
+    fn extensions_and_trailers_are_bounded() {
+        let extension = [b"1;".as_slice(), &[b'a'; 300], b"\r\n"].concat();
+        assert_eq!(decode(&extension, 64), Err(ChunkFault::Extension));
+        let trailers = [b"0\r\n".as_slice(), &b"A: bbbbbbbb\r\n".repeat(1000)].concat();
+        assert_eq!(decode(&trailers, 64), Err(ChunkFault::Trailer));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_the_scanner(bytes in proptest::collection::vec(any::<u8>(), 0..300), piece in 1_usize..50) {
+            let _ = decode(&bytes, piece);
+        }
+
+        #[test]
+        fn any_body_in_any_chunks_and_pieces_comes_out_whole(
+            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..100), 0..10),
+            piece in 1_usize..64,
+        ) {
+            let mut message = Vec::new();
+            for chunk in &chunks {
+                message.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                message.extend_from_slice(chunk);
+                message.extend_from_slice(b"\r\n");
+            }
+            message.extend_from_slice(b"0\r\n\r\n");
+            prop_assert_eq!(decode(&message, piece), Ok((chunks.concat(), message.len(), true)));
+        }
+    }
+}

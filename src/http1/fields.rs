@@ -1,0 +1,207 @@
+//! What every head has in common: spans, line ends, and the fields that end here.
+//!
+//! Hop-by-hop fields (RFC 9110 §7.6.1) speak about one connection and must not
+//! travel further; all others go out as the bytes they came in.
+
+use httparse::Header;
+
+use super::framing::LengthFields;
+
+/// Most fields a head may ever have, whatever `limits.fields` says: the parser's
+/// table lives on the stack.
+pub const FIELDS_MAX: usize = 512;
+
+/// A range of bytes in the buffer that holds the head, from the head's first byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+impl Span {
+    pub(super) fn of(part: &[u8], whole: &[u8]) -> Self {
+        let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+        Self { start: start as u32, end: (start + part.len()) as u32 }
+    }
+
+    /// The bytes in `head`.
+    pub fn of_head(self, head: &[u8]) -> &[u8] {
+        &head[self.start as usize..self.end as usize]
+    }
+}
+
+/// Lines to leave out, as disjoint spans in ascending order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Dropped(pub(super) Vec<Span>);
+
+impl Dropped {
+    fn push(&mut self, line: Span) {
+        match self.0.last_mut() {
+            // Neighbours become one gap: a worker's `Connection` and `Keep-Alive` usually stand together.
+            Some(last) if last.end == line.start => last.end = line.end,
+            _ => self.0.push(line),
+        }
+    }
+
+    /// Adds a line that may stand anywhere among the others.
+    pub(super) fn insert(&mut self, line: Span) {
+        let at = self.0.partition_point(|span| span.start < line.start);
+        if self.0.get(at.wrapping_sub(1)).is_none_or(|before| before.end <= line.start) {
+            self.0.insert(at, line);
+        }
+    }
+}
+
+/// What the fields of one head said that concerns a proxy.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    pub(super) length: LengthFields,
+    pub(super) dropped: Dropped,
+    pub(super) close: bool,
+    pub(super) keep_alive: bool,
+    pub(super) te_trailers: bool,
+    pub(super) expect_continue: bool,
+    pub(super) hosts: u32,
+    pub(super) request_id: Option<Span>,
+    pub(super) transfer_encoding: Option<Span>,
+}
+
+/// A head whose lines do not end as RFC 9112 §2.2 wants: bare LF or stray bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BadLineEnd;
+
+/// Reads the fields of `head` once. `start_line_end` is where the first field line begins.
+pub(super) fn gather(
+    head: &[u8],
+    start_line_end: usize,
+    headers: &[Header<'_>],
+) -> Result<Gathered, BadLineEnd> {
+    let blank = head.len() - 2;
+    if &head[blank..] != b"\r\n" || start_line_end < 2 || &head[start_line_end - 2..start_line_end] != b"\r\n" {
+        return Err(BadLineEnd);
+    }
+    let mut found = Gathered::default();
+    let mut nominates = false;
+    for (index, header) in headers.iter().enumerate() {
+        let line = line_of(head, headers, index);
+        if !line.of_head(head).ends_with(b"\r\n") {
+            return Err(BadLineEnd);
+        }
+        if found.take(head, header, line) == Fate::Nominates {
+            nominates = true;
+        }
+    }
+    if nominates {
+        found.drop_nominated(head, headers);
+    }
+    Ok(found)
+}
+
+fn line_of(head: &[u8], headers: &[Header<'_>], index: usize) -> Span {
+    let start = Span::of(headers[index].name.as_bytes(), head).start;
+    let end = match headers.get(index + 1) {
+        Some(next) => Span::of(next.name.as_bytes(), head).start,
+        None => (head.len() - 2) as u32,
+    };
+    Span { start, end }
+}
+
+#[derive(PartialEq, Eq)]
+enum Fate {
+    Kept,
+    Nominates,
+}
+
+impl Gathered {
+    fn take(&mut self, head: &[u8], header: &Header<'_>, line: Span) -> Fate {
+        let name = header.name.as_bytes();
+        // One look at the length rules out nearly every field before any comparison.
+        match name.len() {
+            2 if name.eq_ignore_ascii_case(b"te") => {
+                self.te_trailers |= tokens(header.value).any(|token| token.eq_ignore_ascii_case(b"trailers"));
+                self.dropped.push(line);
+            }
+            4 if name.eq_ignore_ascii_case(b"host") => self.hosts += 1,
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                self.expect_continue |= header.value.eq_ignore_ascii_case(b"100-continue");
+            }
+            7 if name.eq_ignore_ascii_case(b"upgrade") => self.dropped.push(line),
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                self.dropped.push(line);
+                return self.take_connection(header.value);
+            }
+            10 if name.eq_ignore_ascii_case(b"keep-alive") => self.dropped.push(line),
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.length.content_length(header.value),
+            15 if name.eq_ignore_ascii_case(b"x-fc-request-id") && !header.value.is_empty() => {
+                self.request_id.get_or_insert(Span::of(header.value, head));
+            }
+            16 if name.eq_ignore_ascii_case(b"proxy-connection") => self.dropped.push(line),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                self.length.transfer_encoding(header.value);
+                self.transfer_encoding = Some(line);
+            }
+            _ => {}
+        }
+        Fate::Kept
+    }
+
+    fn take_connection(&mut self, value: &[u8]) -> Fate {
+        let mut fate = Fate::Kept;
+        for token in tokens(value) {
+            if token.eq_ignore_ascii_case(b"close") {
+                self.close = true;
+            } else if token.eq_ignore_ascii_case(b"keep-alive") {
+                self.keep_alive = true;
+            } else if !is_protected(token) {
+                fate = Fate::Nominates;
+            }
+        }
+        fate
+    }
+
+    /// A second pass, only for heads whose `Connection` names other fields.
+    fn drop_nominated(&mut self, head: &[u8], headers: &[Header<'_>]) {
+        let nominated: Vec<&[u8]> = headers
+            .iter()
+            .filter(|header| header.name.eq_ignore_ascii_case("connection"))
+            .flat_map(|header| tokens(header.value))
+            .filter(|token| !is_protected(token))
+            .collect();
+        let mut dropped = Dropped::default();
+        for (index, header) in headers.iter().enumerate() {
+            let line = line_of(head, headers, index);
+            let name = header.name.as_bytes();
+            let gone = self.dropped.0.iter().any(|span| span.start <= line.start && line.end <= span.end);
+            if gone || nominated.iter().any(|token| token.eq_ignore_ascii_case(name)) {
+                dropped.push(line);
+            }
+        }
+        self.dropped = dropped;
+    }
+}
+
+/// Fields that `Connection` may not remove: framing, routing and the platform's own.
+/// Letting a client strip them is a known way to slip past checks behind a proxy.
+fn is_protected(token: &[u8]) -> bool {
+    const NAMES: [&[u8]; 7] = [
+        b"host",
+        b"content-length",
+        b"transfer-encoding",
+        b"authorization",
+        b"cookie",
+        b"forwarded",
+        b"connection",
+    ];
+    const PREFIXES: [&[u8]; 2] = [b"x-fc-", b"x-forwarded-"];
+    NAMES.iter().any(|name| token.eq_ignore_ascii_case(name))
+        || PREFIXES.iter().any(|prefix| {
+            token.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        })
+}
+
+/// The items of a comma-separated list, without empty ones (RFC 9110 §5.6.1).
+fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}

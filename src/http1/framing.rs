@@ -1,0 +1,196 @@
+//! Where a message body ends (RFC 9112 §6.3).
+//!
+//! Two parties that disagree about this can be made to see different requests,
+//! so whatever could be read in two ways is refused here. House rules beyond the
+//! RFC's minimum: any repetition of `Content-Length` is refused even when the
+//! values agree, and `Transfer-Encoding` is understood only as one single
+//! `chunked`.
+
+/// How the end of a body is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// There is no body.
+    None,
+    /// Exactly this many bytes.
+    Length(u64),
+    /// Chunked coding (RFC 9112 §7.1).
+    Chunked,
+    /// Everything until the connection closes; responses only.
+    UntilClose,
+}
+
+/// What a head said about its body, gathered field by field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct LengthFields {
+    content_length: Option<u64>,
+    chunked: bool,
+    fault: Option<FramingFault>,
+}
+
+/// Why a body's end cannot be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FramingFault {
+    /// RFC 9112 §6.3: not a plain decimal number that fits 64 bits.
+    #[error("Content-Length is not a plain decimal number")]
+    BadLength,
+    /// Several fields, or a list; request smuggling's oldest door.
+    #[error("Content-Length is given more than once")]
+    RepeatedLength,
+    /// RFC 9112 §6.1: both present means one of two readers is wrong.
+    #[error("Content-Length and Transfer-Encoding are both present")]
+    LengthAndCoding,
+    /// A coding other than `chunked`; RFC 9112 §6.1 asks for 501.
+    #[error("a transfer coding other than chunked is used")]
+    UnknownCoding,
+    /// `chunked` twice, or in a list: no two parsers agree on it.
+    #[error("Transfer-Encoding is not one single chunked")]
+    RepeatedCoding,
+    /// RFC 9112 §6.1: HTTP/1.0 knows no transfer codings.
+    #[error("Transfer-Encoding in an HTTP/1.0 message")]
+    CodingInHttp10,
+}
+
+impl LengthFields {
+    /// Notes one `Content-Length` field.
+    pub(super) fn content_length(&mut self, value: &[u8]) {
+        if self.content_length.is_some() {
+            self.fail(FramingFault::RepeatedLength);
+            return;
+        }
+        match decimal(value) {
+            Some(length) => self.content_length = Some(length),
+            None if value.contains(&b',') => self.fail(FramingFault::RepeatedLength),
+            None => self.fail(FramingFault::BadLength),
+        }
+    }
+
+    /// Notes one `Transfer-Encoding` field.
+    pub(super) fn transfer_encoding(&mut self, value: &[u8]) {
+        if self.chunked {
+            self.fail(FramingFault::RepeatedCoding);
+        } else if value.eq_ignore_ascii_case(b"chunked") {
+            self.chunked = true;
+        } else if value.split(|&b| b == b',').all(|item| item.trim_ascii().eq_ignore_ascii_case(b"chunked")) {
+            self.fail(FramingFault::RepeatedCoding);
+        } else {
+            self.fail(FramingFault::UnknownCoding);
+        }
+    }
+
+    fn fail(&mut self, fault: FramingFault) {
+        self.fault.get_or_insert(fault);
+    }
+
+    fn checked(&self, minor_version: u8) -> Result<(), FramingFault> {
+        if self.chunked && minor_version == 0 {
+            return Err(FramingFault::CodingInHttp10);
+        }
+        if self.chunked && self.content_length.is_some() {
+            return Err(FramingFault::LengthAndCoding);
+        }
+        self.fault.map_or(Ok(()), Err)
+    }
+
+    /// The framing of a request with these fields (RFC 9112 §6.3, rules 3 to 7).
+    pub(super) fn of_request(&self, minor_version: u8) -> Result<Framing, FramingFault> {
+        self.checked(minor_version)?;
+        Ok(match self.content_length {
+            _ if self.chunked => Framing::Chunked,
+            Some(0) | None => Framing::None,
+            Some(length) => Framing::Length(length),
+        })
+    }
+
+    /// The framing of a response with these fields (RFC 9112 §6.3, rules 1 to 8).
+    ///
+    /// The fields are judged even where no body follows: a peer that sends both
+    /// is not to be trusted with the next message either.
+    pub(super) fn of_response(
+        &self,
+        minor_version: u8,
+        status: u16,
+        to_head: bool,
+    ) -> Result<Framing, FramingFault> {
+        self.checked(minor_version)?;
+        if to_head || status < 200 || status == 204 || status == 304 {
+            return Ok(Framing::None);
+        }
+        Ok(match self.content_length {
+            _ if self.chunked => Framing::Chunked,
+            Some(0) => Framing::None,
+            Some(length) => Framing::Length(length),
+            None => Framing::UntilClose,
+        })
+    }
+}
+
+fn decimal(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || value.len() > 19 {
+        return None;
+    }
+    value.iter().try_fold(0_u64, |sum, &byte| byte.is_ascii_digit().then(|| sum * 10 + u64::from(byte - b'0')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(lengths: &[&str], codings: &[&str]) -> LengthFields {
+        let mut fields = LengthFields::default();
+        for value in lengths {
+            fields.content_length(value.as_bytes());
+        }
+        for value in codings {
+            fields.transfer_encoding(value.as_bytes());
+        }
+        fields
+    }
+
+    #[test]
+    fn a_request_body_ends_where_its_fields_say() {
+        assert_eq!(fields(&[], &[]).of_request(1), Ok(Framing::None));
+        assert_eq!(fields(&["0"], &[]).of_request(1), Ok(Framing::None));
+        assert_eq!(fields(&["42"], &[]).of_request(0), Ok(Framing::Length(42)));
+        assert_eq!(fields(&[], &["Chunked"]).of_request(1), Ok(Framing::Chunked));
+    }
+
+    #[test]
+    fn whatever_could_be_read_in_two_ways_is_refused() {
+        for (lengths, codings, minor, fault) in [
+            (vec!["1"], vec!["chunked"], 1, FramingFault::LengthAndCoding),
+            (vec!["1", "1"], vec![], 1, FramingFault::RepeatedLength),
+            (vec!["1, 1"], vec![], 1, FramingFault::RepeatedLength),
+            (vec!["+1"], vec![], 1, FramingFault::BadLength),
+            (vec!["0x1"], vec![], 1, FramingFault::BadLength),
+            (vec!["1 "], vec![], 1, FramingFault::BadLength),
+            (vec![""], vec![], 1, FramingFault::BadLength),
+            (vec!["99999999999999999999"], vec![], 1, FramingFault::BadLength),
+            (vec![], vec!["gzip"], 1, FramingFault::UnknownCoding),
+            (vec![], vec!["gzip, chunked"], 1, FramingFault::UnknownCoding),
+            (vec![], vec!["chunked, chunked"], 1, FramingFault::RepeatedCoding),
+            (vec![], vec!["chunked", "chunked"], 1, FramingFault::RepeatedCoding),
+            (vec![], vec!["chunked", "identity"], 1, FramingFault::RepeatedCoding),
+            (vec![], vec!["\"chunked\""], 1, FramingFault::UnknownCoding),
+            (vec![], vec!["chunked"], 0, FramingFault::CodingInHttp10),
+        ] {
+            let fields = fields(&lengths, &codings);
+            assert_eq!(fields.of_request(minor), Err(fault), "{lengths:?} {codings:?}");
+            assert_eq!(fields.of_response(minor, 200, false), Err(fault), "{lengths:?} {codings:?}");
+        }
+    }
+
+    #[test]
+    fn responses_that_cannot_have_a_body_have_none() {
+        let fields = fields(&["5"], &[]);
+        assert_eq!(fields.of_response(1, 200, true), Ok(Framing::None));
+        assert_eq!(fields.of_response(1, 204, false), Ok(Framing::None));
+        assert_eq!(fields.of_response(1, 304, false), Ok(Framing::None));
+        assert_eq!(fields.of_response(1, 103, false), Ok(Framing::None));
+        assert_eq!(fields.of_response(1, 200, false), Ok(Framing::Length(5)));
+    }
+
+    #[test]
+    fn a_response_without_length_lasts_until_close() {
+        assert_eq!(fields(&[], &[]).of_response(1, 200, false), Ok(Framing::UntilClose));
+    }
+}

@@ -1,0 +1,422 @@
+//! The gate: a slot now, a place in the line, or a refusal that says which limit struck.
+//!
+//! One step admits and chooses (`docs/adr/0002-admission-takes-the-slot.md`): a
+//! permit *is* a slot of one worker, so no request ever stands behind a busy
+//! worker while another is idle. Without waiters a request costs one load and
+//! one exchange; the lock guards only the waiting path.
+//!
+//! No wake-up is lost: whoever is about to wait first raises `waiting` and then
+//! looks for a slot once more; whoever returns a slot does so first and then
+//! looks at `waiting`. With sequentially consistent order one of them sees the
+//! other.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::oneshot;
+
+use super::line::{Line, Ticket};
+use crate::clock;
+use crate::config::Queue;
+use crate::upstream::lease::Lease;
+use crate::upstream::pool::{Pool, Worker};
+
+/// Why the gate said no. Each names its limit and value, so that an operator
+/// knows which one to move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// `queue.depth` requests wait already.
+    QueueFull {
+        /// The limit.
+        depth: usize,
+    },
+    /// Waiting requests hold `queue.bytes` already.
+    QueueBytes {
+        /// The limit.
+        bytes: usize,
+    },
+    /// No slot came free within `queue.timeout`.
+    Late {
+        /// The limit.
+        timeout: Duration,
+    },
+    /// No worker became ready within `start.deadline`, or none ever will.
+    NotStarted,
+    /// The process is stopping.
+    Stopping,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::QueueFull { depth } => write!(f, "queue.depth={depth}"),
+            Self::QueueBytes { bytes } => write!(f, "queue.bytes={bytes}"),
+            Self::Late { timeout } => write!(f, "queue.timeout={}", humantime::format_duration(*timeout)),
+            Self::NotStarted => f.write_str("workers-not-started"),
+            Self::Stopping => f.write_str("stopping"),
+        }
+    }
+}
+
+/// A slot held by one request. Dropping it returns the slot and wakes the next waiter.
+#[derive(Debug)]
+pub struct Permit<'g> {
+    lease: Option<Lease>,
+    gate: &'g Gate,
+}
+
+impl Permit<'_> {
+    /// Whose slot it is.
+    pub fn worker(&self) -> &Arc<Worker> {
+        match &self.lease {
+            Some(lease) => lease.worker(),
+            None => unreachable!("invariant: the lease is taken out only in drop"),
+        }
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.lease = None;
+        self.gate.slot_returned();
+    }
+}
+
+/// Admission for all data-plane threads.
+#[derive(Debug)]
+pub struct Gate {
+    pool: ArcSwap<Pool>,
+    rotation: AtomicUsize,
+    waiting: AtomicUsize,
+    inner: Mutex<Inner>,
+    bounds: Queue,
+    start_deadline: Instant,
+}
+
+#[derive(Debug)]
+struct Inner {
+    line: Line<oneshot::Sender<Result<Lease, Refusal>>>,
+    closed: Option<Refusal>,
+    was_ready: bool,
+    rate: DrainRate,
+}
+
+impl Gate {
+    /// A gate in front of an empty pool. Until the first worker is ready requests are
+    /// held, at most until `start_deadline`.
+    pub fn new(bounds: Queue, start_deadline: Instant) -> Self {
+        Self {
+            pool: ArcSwap::from_pointee(Pool::default()),
+            rotation: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            inner: Mutex::new(Inner {
+                line: Line::new(bounds),
+                closed: None,
+                was_ready: false,
+                rate: DrainRate::default(),
+            }),
+            bounds,
+            start_deadline,
+        }
+    }
+
+    /// The pool it admits to.
+    pub fn pool(&self) -> Arc<Pool> {
+        self.pool.load_full()
+    }
+
+    /// Whether any worker is ready.
+    pub fn has_workers(&self) -> bool {
+        !self.pool.load().workers().is_empty()
+    }
+
+    /// Requests waiting now.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    /// Replaces the pool and serves waiters from it.
+    pub fn install(&self, pool: Arc<Pool>) {
+        let ready = !pool.workers().is_empty();
+        self.pool.store(pool);
+        let mut inner = self.lock();
+        inner.line.set_ready(ready, clock::now());
+        inner.was_ready |= ready;
+        self.dispatch(&mut inner);
+    }
+
+    /// Refuses everybody from now on, those who wait included.
+    pub fn close(&self, why: &Refusal) {
+        let mut inner = self.lock();
+        inner.closed = Some(why.clone());
+        while let Some(waiter) = inner.line.pop(clock::now()) {
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            // Whoever stopped waiting meanwhile needs no answer.
+            let _ = waiter.send(Err(why.clone()));
+        }
+    }
+
+    /// A slot if one is free and nobody waits.
+    pub fn try_enter(&self) -> Option<Permit<'_>> {
+        if self.waiting.load(Ordering::SeqCst) != 0 {
+            return None;
+        }
+        self.take().map(|lease| self.permit(lease))
+    }
+
+    /// A slot, now or after waiting in line, holding `bytes` meanwhile.
+    ///
+    /// # Errors
+    /// [`Refusal`] when a bound of the line strikes or the gate is closed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the line; a slot already handed over goes to the next.
+    pub async fn enter(&self, bytes: usize) -> Result<Permit<'_>, Refusal> {
+        let (mut waiter, deadline, late) = {
+            let mut inner = self.lock();
+            if let Some(why) = &inner.closed {
+                return Err(why.clone());
+            }
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+            if inner.line.is_empty()
+                && let Some(lease) = self.take()
+            {
+                self.waiting.fetch_sub(1, Ordering::SeqCst);
+                return Ok(self.permit(lease));
+            }
+            let now = clock::now();
+            let (deadline, late) = if inner.was_ready {
+                (now + self.bounds.timeout, Refusal::Late { timeout: self.bounds.timeout })
+            } else {
+                (self.start_deadline, Refusal::NotStarted)
+            };
+            let (sender, receiver) = oneshot::channel();
+            let ticket = match inner.line.push(sender, bytes, now) {
+                Ok(ticket) => ticket,
+                Err(refusal) => {
+                    self.waiting.fetch_sub(1, Ordering::SeqCst);
+                    return Err(refusal);
+                }
+            };
+            (Waiter { gate: self, ticket, receiver }, deadline, late)
+        };
+        match tokio::time::timeout_at(deadline.into(), &mut waiter.receiver).await {
+            Ok(Ok(Ok(lease))) => Ok(self.permit(lease)),
+            Ok(Ok(Err(refusal))) => Err(refusal),
+            Ok(Err(_closed)) => Err(Refusal::Stopping),
+            Err(_elapsed) => Err(late),
+        }
+    }
+
+    /// Whole seconds after which a refused client may find a slot: the line's length over the
+    /// rate at which requests leave, 1 to 60.
+    pub fn retry_after_secs(&self) -> u64 {
+        let served = self.pool.load().workers().iter().map(|worker| worker.served()).sum();
+        let waiting = self.waiting();
+        self.lock().rate.seconds_for(waiting, served, clock::now())
+    }
+
+    fn take(&self) -> Option<Lease> {
+        Lease::take(&self.pool.load(), self.rotation.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn permit(&self, lease: Lease) -> Permit<'_> {
+        Permit { lease: Some(lease), gate: self }
+    }
+
+    fn slot_returned(&self) {
+        if self.waiting.load(Ordering::SeqCst) != 0 {
+            self.dispatch(&mut self.lock());
+        }
+    }
+
+    fn dispatch(&self, inner: &mut Inner) {
+        let mut spare = None;
+        while !inner.line.is_empty() {
+            let Some(lease) = spare.take().or_else(|| self.take()) else { return };
+            let Some(waiter) = inner.line.pop(clock::now()) else { return };
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            // One who left between pop and send hands the slot on to the next.
+            if let Err(Ok(lease)) = waiter.send(Ok(lease)) {
+                spare = Some(lease);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place in the line; dropping it leaves the line.
+struct Waiter<'g> {
+    gate: &'g Gate,
+    ticket: Ticket,
+    receiver: oneshot::Receiver<Result<Lease, Refusal>>,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        if self.gate.lock().line.remove(self.ticket) {
+            self.gate.waiting.fetch_sub(1, Ordering::SeqCst);
+        }
+        self.receiver.close();
+        if let Ok(Ok(lease)) = self.receiver.try_recv() {
+            drop(lease);
+            self.gate.slot_returned();
+        }
+    }
+}
+
+/// How fast requests leave, sampled when somebody is refused. Pure.
+#[derive(Debug, Default)]
+struct DrainRate {
+    sampled: Option<(Instant, u64)>,
+    per_second: f64,
+}
+
+impl DrainRate {
+    const WINDOW: Duration = Duration::from_secs(1);
+
+    fn seconds_for(&mut self, waiting: usize, served: u64, now: Instant) -> u64 {
+        match self.sampled {
+            Some((at, before)) if now.saturating_duration_since(at) >= Self::WINDOW => {
+                self.per_second = served.saturating_sub(before) as f64 / (now - at).as_secs_f64();
+                self.sampled = Some((now, served));
+            }
+            Some(_) => {}
+            None => self.sampled = Some((now, served)),
+        }
+        let seconds = (waiting + 1) as f64 / self.per_second.max(1.0);
+        seconds.ceil().clamp(1.0, 60.0) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::pool::{Address, WorkerId};
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+    use tokio::sync::Notify;
+
+    fn pool(slots: &[u32]) -> Arc<Pool> {
+        let suspicion = Arc::new(Notify::new());
+        let address = Address::Tcp(([127, 0, 0, 1], 1).into());
+        let worker = |(index, &slots): (usize, &u32)| {
+            Worker::new(WorkerId(index as u32 + 1), address.clone(), slots, Arc::clone(&suspicion))
+        };
+        Arc::new(Pool::new(slots.iter().enumerate().map(worker).collect()))
+    }
+
+    fn gate(depth: usize) -> Gate {
+        let bounds = Queue {
+            depth,
+            bytes: 1 << 20,
+            timeout: Duration::from_secs(30),
+            newest_first_after: Duration::from_secs(1),
+        };
+        Gate::new(bounds, clock::now() + Duration::from_secs(110))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_before_the_first_worker_are_held_and_then_served() {
+        let gate = gate(10);
+        assert!(gate.try_enter().is_none());
+        let mut waiting = pin!(gate.enter(1));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(&mut cx).is_pending());
+        gate.install(pool(&[1]));
+        assert!(matches!(waiting.as_mut().poll(&mut cx), Poll::Ready(Ok(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_any_worker_the_start_deadline_refuses() {
+        let (gate, before) = (gate(10), clock::now());
+        assert_eq!(gate.enter(1).await.err(), Some(Refusal::NotStarted));
+        assert_eq!((clock::now() - before).as_secs(), 110);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_pool_refuses_after_the_queue_timeout_and_a_full_line_at_once() {
+        let gate = gate(1);
+        gate.install(pool(&[1]));
+        let held = gate.try_enter().unwrap();
+        let mut waiting = pin!(gate.enter(1));
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(gate.enter(1).await.err(), Some(Refusal::QueueFull { depth: 1 }));
+        assert_eq!(waiting.await.err(), Some(Refusal::Late { timeout: Duration::from_secs(30) }));
+        assert_eq!(gate.waiting(), 0);
+        drop(held);
+        assert!(gate.try_enter().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slot_handed_to_one_who_left_goes_to_the_next() {
+        let gate = gate(10);
+        gate.install(pool(&[1]));
+        let held = gate.try_enter().unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut first = Box::pin(gate.enter(1));
+        let mut second = Box::pin(gate.enter(1));
+        assert!(first.as_mut().poll(&mut cx).is_pending() && second.as_mut().poll(&mut cx).is_pending());
+        drop(held);
+        drop(first);
+        assert!(matches!(second.as_mut().poll(&mut cx), Poll::Ready(Ok(_))));
+        drop(second);
+        assert_eq!((gate.waiting(), gate.pool().workers()[0].in_flight()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_gate_answers_everybody() {
+        let gate = gate(10);
+        let mut waiting = pin!(gate.enter(1));
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        gate.close(&Refusal::Stopping);
+        assert_eq!(waiting.await.err(), Some(Refusal::Stopping));
+        assert_eq!(gate.enter(1).await.err(), Some(Refusal::Stopping));
+    }
+
+    #[test]
+    fn many_threads_never_exceed_the_slots_and_nobody_is_forgotten() {
+        const THREADS: usize = 4;
+        const ROUNDS: usize = 2_000;
+        let gate = gate(1000);
+        gate.install(pool(&[1, 2]));
+        let in_use = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+                    runtime.block_on(async {
+                        for _ in 0..ROUNDS {
+                            let permit = match gate.try_enter() {
+                                Some(permit) => permit,
+                                None => gate.enter(1).await.unwrap(),
+                            };
+                            assert!(in_use.fetch_add(1, Ordering::SeqCst) < 3);
+                            tokio::task::yield_now().await;
+                            in_use.fetch_sub(1, Ordering::SeqCst);
+                            drop(permit);
+                        }
+                    });
+                });
+            }
+        });
+        assert_eq!(gate.waiting(), 0);
+        let served: u64 = gate.pool().workers().iter().map(|worker| worker.served()).sum();
+        assert_eq!(served, (THREADS * ROUNDS) as u64);
+    }
+
+    #[test]
+    fn retry_after_follows_the_rate_at_which_requests_leave() {
+        let (mut rate, now) = (DrainRate::default(), Instant::now());
+        assert_eq!(rate.seconds_for(9, 0, now), 10, "nothing known yet: one a second");
+        assert_eq!(rate.seconds_for(9, 50, now + Duration::from_secs(10)), 2);
+        assert_eq!(rate.seconds_for(100_000, 50, now + Duration::from_secs(11)), 60);
+    }
+}

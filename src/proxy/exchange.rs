@@ -1,0 +1,88 @@
+//! What an engine must offer the walk: one request on one client connection.
+
+use super::in_flight::InFlight;
+use super::reply::LocalReply;
+
+/// One request, its head read and judged, its body not.
+///
+/// Futures need not be `Send`: a connection stays on its thread.
+#[allow(async_fn_in_trait, reason = "engines are chosen at compile time; nothing is boxed or sent")]
+pub trait Exchange {
+    /// What the head says that the walk needs.
+    fn head(&self) -> Head<'_>;
+
+    /// Bytes held for this request while it waits.
+    fn held_bytes(&self) -> usize;
+
+    /// Gives relay buffers back before a wait; keeps exactly the bytes received.
+    fn park(&mut self);
+
+    /// Resolves when the client has left.
+    ///
+    /// # Cancel safety
+    /// Consumes nothing.
+    async fn abandoned(&mut self);
+
+    /// Moves both bodies between the client and the worker of `in_flight`, and
+    /// keeps the slot no longer than the worker is needed.
+    ///
+    /// # Errors
+    /// [`Failed`] only while no byte of an answer has left; everything later is
+    /// settled here (the client sees the answer cut off).
+    async fn relay<'g>(&mut self, in_flight: InFlight<'g>) -> Result<(), Failed<'g>>;
+
+    /// Answers from the proxy itself. The connection stays usable where the reply allows it.
+    async fn reply(&mut self, reply: LocalReply);
+}
+
+/// The head as the walk sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// Method, raw.
+    pub method: &'a [u8],
+    /// Target, raw.
+    pub target: &'a [u8],
+    /// Value of `x-fc-request-id`, raw.
+    pub request_id: Option<&'a [u8]>,
+}
+
+/// A relay that ended before any byte of an answer left.
+#[derive(Debug)]
+pub struct Failed<'g> {
+    /// The request, for another try or for the answer.
+    pub in_flight: InFlight<'g>,
+    /// What happened, for the person who reads the answer.
+    pub cause: Cause,
+    /// What the worker may have got.
+    pub delivery: Delivery,
+    /// Whether the request can be sent again: its bytes are still held whole.
+    pub repeatable: bool,
+}
+
+/// Why a relay failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// No connection came about.
+    #[error("the worker did not accept a connection: {0}")]
+    Connect(std::io::Error),
+    /// The worker closed or reset the connection without an answer.
+    #[error("the worker closed the connection before it answered")]
+    Closed,
+    /// The worker's answer is not HTTP that may be passed on.
+    #[error("{0}")]
+    BadResponse(#[from] crate::http1::response::BadResponse),
+    /// The client's chunks are malformed.
+    #[error("{0}")]
+    BadBody(#[from] crate::http1::chunked::ChunkFault),
+}
+
+/// What the worker may have got of a request that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Provably nothing: no connection, or the first write to a Unix socket failed.
+    Nothing,
+    /// Something, on a connection that had served before: it may have been closing already.
+    ReusedConnection,
+    /// Something, on a fresh connection.
+    Something,
+}

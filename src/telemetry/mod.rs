@@ -1,0 +1,8 @@
+//! What the process says about itself. Reachable from every floor; imports floor 0 only.
+//!
+//! Access lines go to stdout, messages for people to stderr. Every line starts
+//! with a UTC date (the platform glues undated lines to the one before) and
+//! leaves in one write.
+
+pub mod access;
+pub mod say;

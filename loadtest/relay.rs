@@ -1,0 +1,112 @@
+//! The reference: a relay that copies bytes and understands none of them.
+//!
+//! What a proxy costs beyond this is what it costs to be a proxy; figures from
+//! different days and machines are comparable in this unit. It connects to a
+//! worker per client connection, so it is no floor for connection-per-request,
+//! nor for bodies (a proxy may read in larger pieces).
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use clap::Args;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+
+use crate::scratch::with_scratch;
+
+/// Flags of `relay`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RelayArgs {
+    /// Loopback address to accept connections on.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: SocketAddr,
+    /// Worker sockets, used in turn.
+    #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
+    pub(crate) unix: Vec<PathBuf>,
+}
+
+/// Relays until the process is ended.
+///
+/// # Errors
+/// The address is not loopback or cannot be bound.
+pub(crate) async fn run(args: &RelayArgs) -> io::Result<()> {
+    if !args.listen.ip().is_loopback() {
+        let why = format!("{} is not loopback; the relay is for measurements on one machine", args.listen);
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    let listener = TcpListener::bind(args.listen).await?;
+    for path in args.unix.iter().cycle() {
+        match listener.accept().await {
+            Ok((client, _)) => {
+                let path = path.clone();
+                // A connection that breaks ends both of its sides; there is nobody to tell.
+                tokio::spawn(async move { relay(client, &path).await.ok() });
+            }
+            // Out of descriptors, or the peer gave up: others may still be served.
+            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    }
+    Ok(())
+}
+
+async fn relay(mut client: TcpStream, path: &PathBuf) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    let mut worker = UnixStream::connect(path).await?;
+    let (mut up, mut down) = (Way::default(), Way::default());
+    poll_fn(|cx| {
+        let up = up.poll_copy(cx, &mut client, &mut worker)?;
+        let down = down.poll_copy(cx, &mut worker, &mut client)?;
+        if up.is_ready() && down.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    })
+    .await
+}
+
+/// One direction of a connection.
+#[derive(Default)]
+struct Way {
+    /// Read but not written yet, from `written` on; empty unless the reader is slow.
+    held: Vec<u8>,
+    written: usize,
+    is_over: bool,
+}
+
+impl Way {
+    /// Copies until one side would block; ready once the end was passed on.
+    fn poll_copy<R, W>(&mut self, cx: &mut Context<'_>, from: &mut R, to: &mut W) -> Poll<io::Result<()>>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        while !self.is_over {
+            while self.written < self.held.len() {
+                self.written += ready!(Pin::new(&mut *to).poll_write(cx, &self.held[self.written..]))?;
+            }
+            self.held.clear();
+            self.written = 0;
+            let held = &mut self.held;
+            let n = ready!(with_scratch(|scratch| {
+                let mut into = ReadBuf::new(scratch);
+                ready!(Pin::new(&mut *from).poll_read(cx, &mut into))?;
+                let bytes = into.filled();
+                if !bytes.is_empty() {
+                    let n = match Pin::new(&mut *to).poll_write(cx, bytes) {
+                        Poll::Ready(written) => written?,
+                        Poll::Pending => 0,
+                    };
+                    held.extend_from_slice(&bytes[n..]);
+                }
+                Poll::Ready(Ok::<_, io::Error>(bytes.len()))
+            }))?;
+            if n == 0 {
+                ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
+                self.is_over = true;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,244 @@
+//! The worker of the benchmarks: answers at once, from memory, on one thread.
+//!
+//! The path says what the answer looks like, so that one worker serves every
+//! cell: `/b/<n>` is n bytes with a Content-Length, `/c/<n>` n bytes in four
+//! chunks, `/h/<k>` 1 KiB with k more header fields, anything else the default.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::ready;
+
+use clap::Args;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::LocalSet;
+
+use crate::http::{Message, Reader, Request, parse_request};
+use crate::scratch::with_scratch;
+
+/// Largest answer; it is held in memory whole.
+const ANSWER_BYTES_MAX: usize = 128 << 20;
+/// Most additional header fields.
+const EXTRA_FIELDS_MAX: usize = 10_000;
+/// Answers kept ready; a benchmark asks for a handful of paths.
+const CACHED_MAX: usize = 64;
+/// What `/h/<k>` carries.
+const SMALL_BYTES: usize = 1024;
+
+/// Flags of `serve`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ServeArgs {
+    /// Socket to create; one that is left over from before is replaced.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) unix: PathBuf,
+    /// Content of the default answer, in bytes.
+    #[arg(long, default_value_t = SMALL_BYTES)]
+    pub(crate) body_bytes: usize,
+    /// Send the default answer in four chunks.
+    #[arg(long)]
+    pub(crate) chunked: bool,
+}
+
+/// What an answer looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Length { bytes: usize, extra_fields: usize },
+    Chunked { bytes: usize },
+    TooLarge,
+}
+
+impl Shape {
+    fn of(path: &str, default: Self) -> Self {
+        let Some((kind, number)) = path.get(1..).and_then(|rest| rest.split_once('/')) else {
+            return default;
+        };
+        match (kind, number.parse::<usize>()) {
+            ("b" | "c", Ok(bytes)) if bytes > ANSWER_BYTES_MAX => Self::TooLarge,
+            ("h", Ok(extra_fields)) if extra_fields > EXTRA_FIELDS_MAX => Self::TooLarge,
+            ("b", Ok(bytes)) => Self::Length { bytes, extra_fields: 0 },
+            ("c", Ok(bytes)) => Self::Chunked { bytes },
+            ("h", Ok(extra_fields)) => Self::Length { bytes: SMALL_BYTES, extra_fields },
+            _ => default,
+        }
+    }
+
+    /// Head and body as they go on the wire; `head_bytes` is where the body begins.
+    fn render(self) -> Rendered {
+        let mut wire = b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\n".to_vec();
+        match self {
+            Self::Length { bytes, extra_fields } => {
+                for i in 0..extra_fields {
+                    wire.extend_from_slice(format!("x-extra-{i:03}: value-of-field-{i:03}\r\n").as_bytes());
+                }
+                wire.extend_from_slice(format!("content-length: {bytes}\r\n\r\n").as_bytes());
+                let head_bytes = wire.len();
+                wire.resize(head_bytes + bytes, b'x');
+                Rendered { wire, head_bytes }
+            }
+            Self::Chunked { bytes } => {
+                wire.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n");
+                let head_bytes = wire.len();
+                for piece in 0..4 {
+                    let length = bytes / 4 + usize::from(piece < bytes % 4);
+                    if length > 0 {
+                        wire.extend_from_slice(format!("{length:x}\r\n").as_bytes());
+                        wire.resize(wire.len() + length, b'x');
+                        wire.extend_from_slice(b"\r\n");
+                    }
+                }
+                wire.extend_from_slice(b"0\r\n\r\n");
+                Rendered { wire, head_bytes }
+            }
+            Self::TooLarge => {
+                let wire = b"HTTP/1.1 400 Too Large\r\ncontent-length: 0\r\n\r\n".to_vec();
+                Rendered { head_bytes: wire.len(), wire }
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Rendered {
+    wire: Vec<u8>,
+    head_bytes: usize,
+}
+
+/// Answers by path, made on first use.
+struct Answers {
+    default: Shape,
+    ready: std::cell::RefCell<HashMap<String, Rc<Rendered>>>,
+}
+
+impl Answers {
+    fn of(&self, path: &str) -> Rc<Rendered> {
+        let mut ready = self.ready.borrow_mut();
+        if let Some(answer) = ready.get(path) {
+            return Rc::clone(answer);
+        }
+        let answer = Rc::new(Shape::of(path, self.default).render());
+        if ready.len() < CACHED_MAX {
+            ready.insert(path.to_owned(), Rc::clone(&answer));
+        }
+        answer
+    }
+}
+
+/// Serves until the process is ended.
+///
+/// # Errors
+/// The socket cannot be created.
+pub(crate) async fn run(args: &ServeArgs) -> io::Result<()> {
+    match std::fs::remove_file(&args.unix) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&args.unix)?;
+    let default = if args.chunked {
+        Shape::Chunked { bytes: args.body_bytes }
+    } else {
+        Shape::Length { bytes: args.body_bytes, extra_fields: 0 }
+    };
+    LocalSet::new().run_until(accept_all(listener, default)).await
+}
+
+/// Must run inside a [`LocalSet`].
+async fn accept_all(listener: UnixListener, default: Shape) -> io::Result<()> {
+    let answers = Rc::new(Answers { default, ready: std::cell::RefCell::default() });
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // A connection that breaks is the proxy's to notice and the client's to count.
+                let answers = Rc::clone(&answers);
+                tokio::task::spawn_local(async move { serve_connection(stream, &answers).await.ok() });
+            }
+            // Out of descriptors, or the peer gave up: others may still be served.
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+        }
+    }
+}
+
+async fn serve_connection(mut stream: UnixStream, answers: &Answers) -> io::Result<()> {
+    let mut reader = Reader::new(parse_request);
+    let mut asked: Vec<Message<Request>> = Vec::new();
+    loop {
+        if !read_some(&mut stream, &mut reader, &mut asked).await? {
+            return Ok(());
+        }
+        for Message { head, .. } in asked.drain(..) {
+            let answer = answers.of(&head.path);
+            let end = if head.is_head { answer.head_bytes } else { answer.wire.len() };
+            stream.write_all(&answer.wire[..end]).await?;
+            if !head.keeps_alive {
+                return stream.shutdown().await;
+            }
+        }
+    }
+}
+
+/// One read; whole requests in it are added to `asked`. False at the end of the connection.
+async fn read_some(
+    stream: &mut UnixStream,
+    reader: &mut Reader<Request>,
+    asked: &mut Vec<Message<Request>>,
+) -> io::Result<bool> {
+    poll_fn(|cx| {
+        with_scratch(|scratch| {
+            let mut into = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut *stream).poll_read(cx, &mut into))?;
+            let mut bytes = into.filled();
+            let is_open = !bytes.is_empty();
+            while !bytes.is_empty() {
+                let (taken, message) =
+                    reader.feed(bytes).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why.0))?;
+                asked.extend(message);
+                bytes = &bytes[taken..];
+            }
+            std::task::Poll::Ready(Ok(is_open))
+        })
+    })
+    .await
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Serves on `path` from a thread of its own, for the rest of the test process.
+    pub(crate) fn serve_in_background(path: PathBuf) {
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            LocalSet::new().block_on(&runtime, async {
+                let listener = UnixListener::bind(path).unwrap();
+                tell.send(()).unwrap();
+                accept_all(listener, Shape::Length { bytes: SMALL_BYTES, extra_fields: 0 }).await
+            })
+        });
+        told.recv().unwrap();
+    }
+
+    #[test]
+    fn the_path_says_what_the_answer_looks_like() {
+        let default = Shape::Chunked { bytes: 7 };
+        assert_eq!(Shape::of("/b/65536", default), Shape::Length { bytes: 65536, extra_fields: 0 });
+        assert_eq!(Shape::of("/c/9", default), Shape::Chunked { bytes: 9 });
+        assert_eq!(Shape::of("/h/96", default), Shape::Length { bytes: 1024, extra_fields: 96 });
+        assert_eq!(Shape::of("/b/99999999999", default), Shape::TooLarge);
+        for path in ["/", "*", "/b/", "/b/x", "/b/1/2", "/z/1", ""] {
+            assert_eq!(Shape::of(path, default), default, "{path}");
+        }
+    }
+
+    #[test]
+    fn four_chunks_add_up_to_the_size() {
+        let Rendered { wire, head_bytes } = Shape::Chunked { bytes: 1026 }.render();
+        let body = String::from_utf8(wire[head_bytes..].to_vec()).unwrap();
+        assert_eq!(body.matches("\r\n").count(), 10);
+        assert!(body.starts_with("101\r\nx") && body.ends_with("\r\n0\r\n\r\n"));
+        assert_eq!(body.matches('x').count(), 1026);
+    }
+}

@@ -19,13 +19,16 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod engine;
 pub mod error;
 pub mod exit;
 pub mod http1;
 pub mod id;
+pub mod lifecycle;
 pub mod listener;
 pub mod proxy;
 pub mod sys;
 pub mod telemetry;
 pub mod upstream;
+pub mod worker;

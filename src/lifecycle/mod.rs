@@ -1,0 +1,11 @@
+//! The process as a whole: which phase it is in, and who may move it.
+//!
+//! ```text
+//!  Starting ──▶ Ready ──▶ Draining ──▶ Stopped
+//!      └────────────────────▲
+//! ```
+//! Signals (and later hooks and the admin plane) move the phase; the gate, the
+//! engines and the supervisor watch it. Nobody is called back.
+
+pub mod phase;
+pub mod signal;

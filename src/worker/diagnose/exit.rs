@@ -1,0 +1,140 @@
+//! How a worker ended, in one line: the platform shows only the end of the log.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+/// Longest line from the last lines a worker wrote.
+const LAST_WORDS_BYTES: usize = 2 << 10;
+
+/// How it ended, without the worker's name: `exited with code 3` or `was ended by signal 9 (KILL)`.
+pub fn status_text(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with code {code}"),
+        (None, Some(signal)) => {
+            let core = if status.core_dumped() { ", core dumped" } else { "" };
+            format!("was ended by signal {signal}{}{core}", signal_name(signal))
+        }
+        (None, None) => status.to_string(),
+    }
+}
+
+/// How it ended, what that probably means, and the last lines it wrote; one line.
+///
+/// `fc_port` is the port that is ours, not the worker's.
+pub fn summary(status: ExitStatus, last_lines: &[String], fc_port: u16) -> String {
+    let mut text = status_text(status);
+    let words = last_words(last_lines);
+    if let Some(hint) = hint(status, &words, fc_port) {
+        text.push_str(" (");
+        text.push_str(&hint);
+        text.push(')');
+    }
+    if !words.is_empty() {
+        text.push_str(": ");
+        text.push_str(&words);
+    }
+    text
+}
+
+fn hint(status: ExitStatus, words: &str, fc_port: u16) -> Option<String> {
+    let lower = words.to_ascii_lowercase();
+    if lower.contains("eaddrinuse") || lower.contains("address already in use") {
+        return Some(format!(
+            "it binds an address that is taken, most likely port {fc_port}, which is ours: let it read PORT"
+        ));
+    }
+    if status.signal() == Some(9) {
+        return Some("not by us; the system does this when memory runs out".to_owned());
+    }
+    match status.code()? {
+        0 => Some("a worker should keep serving; does it run in the background?".to_owned()),
+        126 => Some("its script names a command that may not be executed".to_owned()),
+        127 if lower.contains("\\r") || words.contains('\r') => {
+            Some("its first line ends in CR LF, Windows line ends".to_owned())
+        }
+        127 => Some("its script names a command that was not found".to_owned()),
+        code @ 129..=192 => Some(format!("a child of it was ended by signal {}", code - 128)),
+        _ => None,
+    }
+}
+
+/// The lines joined, the newest kept if they are too long; control characters become spaces.
+fn last_words(lines: &[String]) -> String {
+    let joined = lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" | ");
+    let mut text: String = joined.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.len() > LAST_WORDS_BYTES {
+        let mut cut = text.len() - LAST_WORDS_BYTES;
+        while !text.is_char_boundary(cut) {
+            cut += 1;
+        }
+        text.replace_range(..cut, "…");
+    }
+    text
+}
+
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        1 => " (HUP)",
+        2 => " (INT)",
+        3 => " (QUIT)",
+        4 => " (ILL)",
+        6 => " (ABRT)",
+        7 => " (BUS)",
+        8 => " (FPE)",
+        9 => " (KILL)",
+        11 => " (SEGV)",
+        13 => " (PIPE)",
+        14 => " (ALRM)",
+        15 => " (TERM)",
+        31 => " (SYS)",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(code: i32) -> ExitStatus {
+        ExitStatus::from_raw(code << 8)
+    }
+
+    fn lines(lines: &[&str]) -> Vec<String> {
+        lines.iter().map(|&line| line.to_owned()).collect()
+    }
+
+    #[test]
+    fn an_exit_names_its_code_and_the_last_lines() {
+        let text = summary(code(3), &lines(&["Traceback:", "  ValueError: x\u{1b}[0m"]), 9000);
+        assert_eq!(text, "exited with code 3: Traceback: | ValueError: x [0m");
+        assert!(!text.contains('\n'));
+    }
+
+    #[test]
+    fn a_signal_is_named() {
+        assert_eq!(status_text(ExitStatus::from_raw(11)), "was ended by signal 11 (SEGV)");
+        assert!(summary(ExitStatus::from_raw(9), &[], 9000).contains("memory"));
+    }
+
+    #[test]
+    fn a_taken_address_points_at_our_port() {
+        for text in ["Error: listen EADDRINUSE :::9000", "OSError: [Errno 98] Address already in use"] {
+            let text = summary(code(1), &lines(&[text]), 9000);
+            assert!(text.contains("port 9000, which is ours: let it read PORT"), "{text}");
+        }
+    }
+
+    #[test]
+    fn codes_of_shells_and_env_are_translated() {
+        assert!(summary(code(127), &lines(&["sh: nod: not found"]), 1).contains("was not found"));
+        assert!(summary(code(127), &lines(&["env: 'python3\\r': No such file"]), 1).contains("CR LF"));
+        assert!(summary(code(137), &[], 1).contains("signal 9"));
+        assert!(summary(code(0), &[], 1).contains("background"));
+    }
+
+    #[test]
+    fn endless_last_words_keep_their_end() {
+        let text = summary(code(1), &lines(&[&"ä".repeat(4000), "the cause"]), 1);
+        assert!(text.len() < LAST_WORDS_BYTES + 100 && text.ends_with("the cause"));
+    }
+}

@@ -1,0 +1,19 @@
+//! Keeping workers alive: start, watch, explain, restart, stop.
+//!
+//! Two sources of workers share one shape, `run(stop, reports)`: [`supervisor`]
+//! owns processes, [`external`] watches sockets that somebody else serves. Both
+//! publish the ready ones into [`crate::upstream`] and print nothing themselves;
+//! what a person should know goes out as a [`report::Report`].
+//!
+//! What judges is pure ([`state`], [`respawn`]); what touches the system is
+//! small ([`spawn`], [`probe`], [`output`]); [`diagnose`] only reads and explains.
+
+pub mod diagnose;
+pub mod external;
+pub mod output;
+pub mod probe;
+pub mod report;
+pub mod respawn;
+pub mod spawn;
+pub mod state;
+pub mod supervisor;

@@ -1,0 +1,493 @@
+//! The one owner of all worker processes: starts, watches, restarts and stops them.
+//!
+//! A single task on the control thread. Everything that can take time (probes,
+//! reading pipes, post-mortems) runs beside it in tasks that it owns; everything
+//! that decides is in [`super::state`]. A place in the pool knows nothing of the
+//! others, so one that fails cannot disturb them.
+//!
+//! ```text
+//!  SIGCHLD ─▶ reap ─┐                       ┌─▶ Publisher (the ready ones, on every change)
+//!  probes ──────────┼─▶ Place (pure state) ─┼─▶ spawn · TERM · KILL
+//!  suspicion ───────┤                       └─▶ Report (for people)
+//!  stop · timers ───┘
+//! ```
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{Notify, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep_until, timeout};
+
+use crate::clock;
+use crate::config::Spawn;
+use crate::error::Problem;
+use crate::sys;
+use crate::upstream::pool::{Address, Publisher, Worker, WorkerId};
+
+use super::diagnose::{exit, silence};
+use super::output::{Output, Sink, Written};
+use super::probe;
+use super::report::Report;
+use super::respawn::Respawn;
+use super::spawn::Launcher;
+use super::state::{Due, Place, State};
+
+/// How long a post-mortem waits for the last lines of a process that is gone.
+const LAST_LINES: Duration = Duration::from_millis(200);
+/// How often a group is looked at whose leader has stopped before the others.
+const LINGERING: Duration = Duration::from_millis(20);
+/// How long a killed group may still show members: zombies of a parent that left the group.
+const UNBURIED: Duration = Duration::from_secs(1);
+/// How long the end waits for somebody to read our own output.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// All supervised workers of one pool.
+///
+/// Dropping it (or the future of [`Supervisor::run`]) kills every worker group
+/// at once and removes the socket directory.
+#[derive(Debug)]
+pub struct Supervisor {
+    launcher: Launcher,
+    slots: u32,
+    start_deadline: Duration,
+    fc_port: u16,
+    publisher: Publisher,
+    children: Signal,
+    suspicion: Arc<Notify>,
+    output: Option<(Sink, Written)>,
+    seats: Vec<Seat>,
+    tasks: JoinSet<Done>,
+    stopping: bool,
+    all_were_ready: bool,
+    said_never: bool,
+    last_failure: Option<Problem>,
+}
+
+/// One place in the pool and who sits there.
+#[derive(Debug)]
+struct Seat {
+    id: WorkerId,
+    place: Place,
+    incarnation: u32,
+    life: Option<Life>,
+}
+
+/// One process group, from its start until nobody of it is left.
+#[derive(Debug)]
+struct Life {
+    pid: i32,
+    born: Instant,
+    worker: Arc<Worker>,
+    output: Output,
+    probe: Option<AbortHandle>,
+    /// How the leader ended, if others of its group are still being waited for.
+    leader: Option<ExitStatus>,
+    killed_at: Option<Instant>,
+}
+
+impl Life {
+    /// How its leader ended, if that was waiting for the rest of the group and needs to no more.
+    fn lingers_no_more(&self, now: Instant) -> Option<ExitStatus> {
+        let gave_up = self.killed_at.is_some_and(|at| now.duration_since(at) >= UNBURIED);
+        self.leader.filter(|_| gave_up || !sys::group_exists(self.pid))
+    }
+}
+
+/// What a task beside the supervisor came back with.
+enum Done {
+    Accepting { seat: usize, incarnation: u32 },
+    Buried(Burial),
+}
+
+/// A life that is over, complete with its last words.
+struct Burial {
+    worker: WorkerId,
+    pid: i32,
+    in_flight: u32,
+    summary: String,
+    end: End,
+}
+
+enum End {
+    Unasked { crash_loop: Option<u32> },
+    Asked { was_killed: bool },
+}
+
+impl Supervisor {
+    /// Prepares `spawn.count` places; [`Supervisor::run`] fills them.
+    ///
+    /// `slots` is what one worker may hold, `start_deadline` how long a start may
+    /// take before it is explained (it is never cut off), `fc_port` the port that
+    /// is ours. Must be called inside a tokio runtime with I/O, time and signals
+    /// enabled, and this process must wait for children nowhere else.
+    ///
+    /// # Errors
+    /// No socket directory could be made, a placeholder has no value, or the
+    /// system refused the signal handler or the output thread.
+    pub fn new(
+        spawn: Spawn,
+        slots: u32,
+        start_deadline: Duration,
+        fc_port: u16,
+        publisher: Publisher,
+    ) -> Result<Self, Problem> {
+        let refused = |what: &str, error: std::io::Error| {
+            Problem::new(
+                format!("The system refused {what}: {error}."),
+                "Workers cannot be supervised without it.",
+                "Raise the limits of this instance (processes, file descriptors).",
+            )
+        };
+        let children = signal(SignalKind::child()).map_err(|error| refused("a signal handler", error))?;
+        let output = Sink::standard().map_err(|error| refused("the output thread", error))?;
+        // Where it is refused (some sandboxes), orphans go to the init process, which reaps them too.
+        let _ = sys::become_subreaper();
+        let now = clock::now();
+        let respawn = Respawn::new(spawn.backoff.0, spawn.backoff.1);
+        let seat = |number| Seat {
+            id: WorkerId(number),
+            place: Place::new(respawn.clone(), now),
+            incarnation: 0,
+            life: None,
+        };
+        let seats = (1..).take(spawn.count).map(seat).collect();
+        Ok(Self {
+            launcher: Launcher::new(spawn)?,
+            slots,
+            start_deadline,
+            fc_port,
+            publisher,
+            children,
+            suspicion: Arc::new(Notify::new()),
+            output: Some(output),
+            seats,
+            tasks: JoinSet::new(),
+            stopping: false,
+            all_were_ready: false,
+            said_never: false,
+            last_failure: None,
+        })
+    }
+
+    /// Keeps the workers alive until `stop` is true (or its sender is gone); then
+    /// TERM to every group, KILL after the grace, and returns when all were reaped.
+    ///
+    /// Must run on a thread that lives as long as the process: workers die with
+    /// the thread that started them. Nobody need listen to `reports`.
+    ///
+    /// # Cancel safety
+    /// Dropping it kills every worker group at once; see [`Supervisor`].
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>, reports: UnboundedSender<Report>) {
+        let say = |report| drop(reports.send(report));
+        loop {
+            self.do_due(&say);
+            if self.is_over() {
+                break;
+            }
+            let due = self.next_due();
+            // All branches are cancel safe; whatever was not taken is there in the next round.
+            tokio::select! {
+                _ = stop.wait_for(|&stop| stop), if !self.stopping => self.begin_stop(),
+                _ = self.children.recv() => self.reap(),
+                () = self.suspicion.notified() => self.look_for_suspects(&say),
+                Some(done) = self.tasks.join_next() => match done {
+                    Ok(Done::Accepting { seat, incarnation }) => self.on_accepting(seat, incarnation, &say),
+                    Ok(Done::Buried(burial)) => self.on_buried(burial, &say),
+                    // A probe that was not needed any more.
+                    Err(_) => {}
+                },
+                () = until(due) => {}
+            }
+        }
+        if let Some((sink, written)) = self.output.take() {
+            drop(sink);
+            let _ = timeout(FLUSH, written).await;
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stopping && self.tasks.is_empty() && self.seats.iter().all(|seat| seat.life.is_none())
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let lingers =
+            self.seats.iter().any(|seat| seat.life.as_ref().is_some_and(|life| life.leader.is_some()));
+        let lingering = lingers.then(|| clock::now() + LINGERING);
+        self.seats.iter().filter_map(|seat| Some(seat.place.due()?.0)).chain(lingering).min()
+    }
+
+    /// Does whatever is due: starts, explanations, kills, the end of lingering groups.
+    fn do_due(&mut self, say: &impl Fn(Report)) {
+        let now = clock::now();
+        let mut failures = Vec::new();
+        for seat in 0..self.seats.len() {
+            match self.seats[seat].place.due() {
+                Some((at, Due::Spawn)) if at <= now => failures.extend(self.spawn(seat, now).err()),
+                Some((at, Due::Look)) if at <= now => self.explain_silence(seat, now, say),
+                Some((at, Due::Kill)) if at <= now => self.kill(seat),
+                _ => {}
+            }
+            if let Some(leader) = self.seats[seat].life.as_ref().and_then(|life| life.lingers_no_more(now)) {
+                self.bury(seat, leader);
+            }
+        }
+        if failures.is_empty() {
+            return;
+        }
+        let before = self.last_failure.clone();
+        self.last_failure = failures.last().cloned();
+        if !self.say_never(say) {
+            failures.dedup();
+            for problem in failures.into_iter().filter(|problem| Some(problem) != before.as_ref()) {
+                say(Report::SpawnFailed(problem));
+            }
+        }
+    }
+
+    fn spawn(&mut self, number: usize, now: Instant) -> Result<(), Problem> {
+        let taken: Vec<_> = self
+            .seats
+            .iter()
+            .filter_map(|seat| match seat.life.as_ref()?.worker.address {
+                Address::Tcp(address) => Some(address),
+                Address::Unix(_) => None,
+            })
+            .collect();
+        let seat = &mut self.seats[number];
+        let incarnation = seat.incarnation + 1;
+        let launched = match self.launcher.launch(seat.id, incarnation, &taken) {
+            Ok(launched) => launched,
+            Err(error) => {
+                let _ = seat.place.on_spawn_failed(now, error.is_permanent, fastrand::f64());
+                return Err(error.problem);
+            }
+        };
+        seat.incarnation = incarnation;
+        let (sink, _) = self.output.as_ref().expect("invariant: the sink lives until the end of run");
+        let output = match Output::start(seat.id, launched.stdout, launched.stderr, sink) {
+            Ok(output) => output,
+            Err(error) => {
+                let _ = sys::kill_group(launched.pid, sys::KILL);
+                let _ = seat.place.on_spawn_failed(now, false, fastrand::f64());
+                let what = format!("The output of worker {} cannot be read: {error}.", seat.id);
+                return Err(Problem::new(what, "", "Raise the file-descriptor limit of this instance."));
+            }
+        };
+        let worker = Worker::new(seat.id, launched.address, self.slots, self.suspicion.clone());
+        let _ = seat.place.on_spawned(now, self.start_deadline);
+        let pid = launched.pid;
+        let life = Life { pid, born: now, worker, output, probe: None, leader: None, killed_at: None };
+        seat.life = Some(life);
+        self.probe(number);
+        Ok(())
+    }
+
+    /// Waits beside us until the worker accepts.
+    fn probe(&mut self, seat: usize) {
+        let incarnation = self.seats[seat].incarnation;
+        let Some(life) = &mut self.seats[seat].life else { return };
+        let address = life.worker.address.clone();
+        let probe = self.tasks.spawn(async move {
+            probe::until_accepting(&address, probe::LONGEST_SPAWNED).await;
+            Done::Accepting { seat, incarnation }
+        });
+        life.probe = Some(probe);
+    }
+
+    fn on_accepting(&mut self, number: usize, incarnation: u32, say: &impl Fn(Report)) {
+        let now = clock::now();
+        let seat = &mut self.seats[number];
+        let Some(life) = seat.life.as_mut().filter(|_| seat.incarnation == incarnation) else { return };
+        let before = seat.place.state();
+        // An answer that came too late, after the exit or the stop, is an illegal move and means nothing.
+        let Ok(true) = seat.place.on_accepting(now) else { return };
+        life.probe = None;
+        life.worker.clear_suspicion();
+        let (worker, pid, address) = (seat.id, life.pid, life.worker.address.clone());
+        let born = life.born;
+        self.last_failure = None;
+        self.publish();
+        say(match before {
+            State::Suspect { since, .. } => {
+                Report::Back { worker, address, after: now.duration_since(since) }
+            }
+            _ => Report::Ready { worker, pid: Some(pid), after: now.duration_since(born) },
+        });
+        if !self.all_were_ready && self.seats.iter().all(|seat| seat.place.is_ready()) {
+            self.all_were_ready = true;
+            say(Report::AllReady);
+        }
+    }
+
+    fn look_for_suspects(&mut self, say: &impl Fn(Report)) {
+        let now = clock::now();
+        for number in 0..self.seats.len() {
+            let seat = &mut self.seats[number];
+            let Some(life) = seat.life.as_ref().filter(|life| life.worker.is_suspect()) else { continue };
+            let report = Report::Gone { worker: seat.id, address: life.worker.address.clone() };
+            if let Ok(true) = seat.place.on_suspected(now) {
+                self.publish();
+                self.probe(number);
+                say(report);
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let ready = self.seats.iter().filter(|seat| seat.place.is_ready());
+        self.publisher
+            .publish(ready.filter_map(|seat| seat.life.as_ref()).map(|life| life.worker.clone()).collect());
+    }
+
+    fn reap(&mut self) {
+        let leaders: HashMap<i32, usize> = (0..)
+            .zip(&self.seats)
+            .filter_map(|(number, seat)| Some((seat.life.as_ref()?.pid, number)))
+            .collect();
+        let reaped = sys::reap_all(|pid| {
+            // Still a zombie: the number is its own, so its group can be meant and nobody else.
+            // A group that was asked to stop keeps its grace.
+            if leaders.contains_key(&pid) && !self.stopping {
+                let _ = sys::kill_group(pid, sys::KILL);
+            }
+        });
+        for (pid, status) in reaped {
+            // Unknown ones are orphans of workers that became our children.
+            if let Some(&number) = leaders.get(&pid) {
+                self.on_exited(number, status);
+            }
+        }
+    }
+
+    fn on_exited(&mut self, number: usize, status: ExitStatus) {
+        let Some(life) = &mut self.seats[number].life else { return };
+        if let Some(probe) = life.probe.take() {
+            probe.abort();
+        }
+        // A script may end before the server that it started: the group's number
+        // stays taken as long as one member is left, so it can still be signalled.
+        if self.stopping && sys::group_exists(life.pid) {
+            life.leader = Some(status);
+        } else {
+            self.bury(number, status);
+        }
+    }
+
+    /// Ends a life: out of the pool and due for a restart at once, its story as soon as it is complete.
+    fn bury(&mut self, number: usize, status: ExitStatus) {
+        let seat = &mut self.seats[number];
+        let Some(mut life) = seat.life.take() else { return };
+        let was_ready = seat.place.is_ready();
+        let restart = seat.place.on_exited(clock::now(), fastrand::f64());
+        let exits = seat.place.exits();
+        if was_ready {
+            self.publish();
+        }
+        if let Address::Unix(path) = &life.worker.address {
+            let _ = std::fs::remove_file(path);
+        }
+        let end = match restart {
+            Ok(Some(restart)) => End::Unasked { crash_loop: restart.crash_loop.then_some(exits) },
+            Ok(None) | Err(_) => End::Asked { was_killed: life.killed_at.is_some() },
+        };
+        let (fc_port, in_flight) = (self.fc_port, life.worker.in_flight());
+        self.tasks.spawn(async move {
+            // A process that left the group may hold the pipe for ever.
+            let _ = timeout(LAST_LINES, life.output.finished()).await;
+            let summary = exit::summary(status, &life.output.tail(), fc_port);
+            Done::Buried(Burial { worker: life.worker.id, pid: life.pid, in_flight, summary, end })
+        });
+    }
+
+    fn on_buried(&mut self, burial: Burial, say: &impl Fn(Report)) {
+        let Burial { worker, pid, in_flight, summary, end } = burial;
+        match end {
+            End::Asked { was_killed } => say(Report::Stopped { worker, pid, killed: was_killed }),
+            End::Unasked { crash_loop } => {
+                say(Report::Exited { worker, pid, summary: summary.clone(), in_flight });
+                if let Some(exits) = crash_loop {
+                    self.last_failure = Some(self.crash_loop_problem(worker, exits, &summary));
+                    say(Report::CrashLoop { worker, exits, summary });
+                    self.say_never(say);
+                }
+            }
+        }
+    }
+
+    fn crash_loop_problem(&self, worker: WorkerId, exits: u32, summary: &str) -> Problem {
+        let argv = &self.launcher.spawn().argv;
+        let command: Vec<_> = argv.iter().map(|word| word.display().to_string()).collect();
+        Problem::new(
+            format!("No worker ever became ready: worker {worker} {summary}"),
+            format!("It did so {exits} times in a row."),
+            format!("Run the command by hand to see why: {}", command.join(" ")),
+        )
+    }
+
+    /// Whether it is known, and then said once, that no worker will ever be ready.
+    fn say_never(&mut self, say: &impl Fn(Report)) -> bool {
+        let is_never = self.seats.iter().all(|seat| seat.place.is_hopeless() && !seat.place.was_ever_ready());
+        if !is_never || self.stopping {
+            return false;
+        }
+        if let (false, Some(problem)) = (self.said_never, self.last_failure.clone()) {
+            self.said_never = true;
+            say(Report::NeverReady { problem });
+        }
+        true
+    }
+
+    fn explain_silence(&mut self, number: usize, now: Instant, say: &impl Fn(Report)) {
+        let seat = &mut self.seats[number];
+        let _ = seat.place.on_looked(now);
+        if let Some(life) = &seat.life {
+            let after = now.duration_since(life.born);
+            let problem = silence::explain(seat.id, life.pid, &life.worker.address, self.fc_port, after);
+            say(Report::NotReadyYet { worker: seat.id, problem });
+        }
+    }
+
+    fn begin_stop(&mut self) {
+        self.stopping = true;
+        let (now, grace) = (clock::now(), self.launcher.spawn().grace);
+        for seat in &mut self.seats {
+            if let (true, Some(life)) = (seat.place.on_stop(now, grace), &mut seat.life) {
+                if let Some(probe) = life.probe.take() {
+                    probe.abort();
+                }
+                let _ = sys::kill_group(life.pid, sys::TERM);
+            }
+        }
+        self.publish();
+    }
+
+    fn kill(&mut self, number: usize) {
+        let seat = &mut self.seats[number];
+        let _ = seat.place.on_killed();
+        if let Some(life) = &mut seat.life {
+            life.killed_at = Some(clock::now());
+            let _ = sys::kill_group(life.pid, sys::KILL);
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        for life in self.seats.iter().filter_map(|seat| seat.life.as_ref()) {
+            let _ = sys::kill_group(life.pid, sys::KILL);
+        }
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => pending().await,
+    }
+}

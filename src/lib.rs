@@ -16,6 +16,7 @@
 //! - floor 6: [`cli`], [`app`], [`exit`], [`demo`]
 //! - shaft: [`telemetry`]
 
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;

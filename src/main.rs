@@ -3,20 +3,27 @@
 use warmfront::cli::{self, Command};
 use warmfront::config::load::{self, World};
 use warmfront::exit::ExitCode;
+use warmfront::{app, demo};
+
+/// Relay buffers come and go with exchanges; mimalloc gives their pages back while idle, which the
+/// platform bills.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
     let exit = match cli::parse() {
         Command::Check(flags) => cli::check(&flags),
         Command::Config(flags) => cli::config(&flags),
         Command::Answered(exit) => exit,
+        Command::DemoWorker => return demo::run(),
         Command::Run(flags) => match load::load(&flags, &World::real()) {
-            Ok(_) => ExitCode::Bug, // Serving is composed elsewhere.
+            Ok(loaded) => app::run(loaded.config),
             Err(problems) => {
                 cli::report(&problems);
                 ExitCode::BadConfig
             }
         },
-        Command::DemoWorker => ExitCode::Bug,
     };
     exit.into()
 }

@@ -81,15 +81,10 @@ async fn read_head<C: Stream, D: Dial>(
             buffer.compact();
             buffer
         }
-        None => {
-            if !wait_for_bytes(plane, client, resting).await {
-                return Incoming::End;
-            }
-            match fill(plane.buffers.get(), client).await {
-                Some(buffer) => buffer,
-                None => return Incoming::End,
-            }
-        }
+        None => match first_bytes(plane, client, resting).await {
+            Some(buffer) => buffer,
+            None => return Incoming::End,
+        },
     };
     // A head is looked at when a line may have ended, not for every byte of a slow sender.
     let mut seen = 0;
@@ -110,15 +105,25 @@ async fn read_head<C: Stream, D: Dial>(
     }
 }
 
-/// Waits for the first byte of a request, holding nothing. False: the connection may end.
-async fn wait_for_bytes<C: Stream, D: Dial>(plane: &Plane<D>, client: &C, resting: &Resting<'_, D>) -> bool {
+/// Waits for the first bytes of a request, holding nothing meanwhile. `None`: the connection may end.
+async fn first_bytes<C: Stream, D: Dial>(
+    plane: &Plane<D>,
+    client: &mut C,
+    resting: &Resting<'_, D>,
+) -> Option<Buffer> {
     poll_fn(|cx| {
         // Bytes first: a request that is here already is served even while draining.
         if client.poll_readable(cx).is_ready() {
-            return Poll::Ready(true);
+            let mut buffer = plane.buffers.get();
+            match poll_fill(client, &mut buffer, cx) {
+                Poll::Ready(Ok(count)) if count > 0 => return Poll::Ready(Some(buffer)),
+                Poll::Ready(_) => return Poll::Ready(None),
+                // The runtime calls a new socket readable before it has asked.
+                Poll::Pending => {}
+            }
         }
         if plane.is_draining() {
-            return Poll::Ready(false);
+            return Poll::Ready(None);
         }
         resting.register(cx.waker());
         Poll::Pending

@@ -172,7 +172,10 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
         }
         let buffer = self.down.buffer(&self.plane.buffers);
         match poll_fill(&mut connection.stream, buffer, cx) {
-            Poll::Pending => Progress::Waiting,
+            Poll::Pending => {
+                self.down.release_unused();
+                Progress::Waiting
+            }
             Poll::Ready(Ok(0)) => self.worker_closed(true),
             Poll::Ready(Err(_)) => self.worker_closed(false),
             Poll::Ready(Ok(_)) => self.digest(),

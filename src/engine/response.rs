@@ -173,6 +173,13 @@ impl<'a> ResponseBytes<'a> {
         buffer
     }
 
+    /// Gives the buffer back if it holds nothing: waiting needs none.
+    pub(super) fn release_unused(&mut self) {
+        if !self.holds_bytes() {
+            self.buffer = None;
+        }
+    }
+
     /// Makes sense of the bytes received. `keep`: whether the client's connection should stay open.
     ///
     /// # Errors

@@ -55,7 +55,8 @@ struct Running {
     pool: watch::Receiver<Arc<Pool>>,
     reports: mpsc::UnboundedReceiver<Report>,
     signals: Signals,
-    workers: Pin<Box<dyn Future<Output = ()>>>,
+    /// `None` once it has ended.
+    workers: Option<Pin<Box<dyn Future<Output = ()>>>>,
     stop_workers: watch::Sender<bool>,
     phase: PhaseMover,
     drain_deadline: Duration,
@@ -81,7 +82,8 @@ impl Running {
     fn start(config: Config) -> Result<(tokio::runtime::Runtime, Self), Problem> {
         let began = clock::now();
         let listeners = listener::bind(&config.listen, config.threads)?;
-        let port = listeners.first().and_then(|listener| listener.local_addr().ok()).map_or(0, |it| it.port());
+        let port =
+            listeners.first().and_then(|listener| listener.local_addr().ok()).map_or(0, |it| it.port());
         // More descriptors are welcome, not needed.
         let _ = sys::raise_fd_limit();
         let refused = |error| {
@@ -138,7 +140,7 @@ impl Running {
             pool,
             reports,
             signals,
-            workers,
+            workers: Some(workers),
             stop_workers,
             phase: PhaseMover::new().0,
             drain_deadline: config.drain_deadline,
@@ -216,10 +218,10 @@ impl Running {
             }
         }
         self.stop_workers.send_replace(true);
-        loop {
+        while self.workers.is_some() {
             tokio::select! {
-                () = &mut self.workers => break,
-                report = self.reports.recv() => drop(self.on_report(report)),
+                () = ended(&mut self.workers) => break,
+                Some(report) = self.reports.recv() => drop(self.on_report(Some(report))),
                 request = self.signals.next() => {
                     if let Request::LeaveNow { signal } = request {
                         return left_at_once(signal);
@@ -251,7 +253,7 @@ impl Running {
             request = self.signals.next() => Turn::Signal(request),
             Ok(()) = self.pool.changed() => Turn::Pool,
             Some(report) = self.reports.recv() => Turn::Report(Some(report)),
-            () = &mut self.workers => Turn::Report(None),
+            () = ended(&mut self.workers) => Turn::Report(None),
             () = self.data.left() => Turn::DataPlaneLeft,
             () = time_is_up => Turn::TimeIsUp,
         }
@@ -306,6 +308,15 @@ impl Running {
     }
 }
 
+/// Resolves when `workers` ends, once; never if it has.
+async fn ended(workers: &mut Option<Pin<Box<dyn Future<Output = ()>>>>) {
+    match workers {
+        Some(running) => running.await,
+        None => std::future::pending().await,
+    }
+    *workers = None;
+}
+
 fn left_at_once(signal: i32) -> ExitCode {
     say::warn("second signal: leaving at once");
     ExitCode::Signal(u8::try_from(signal).unwrap_or_default())
@@ -314,7 +325,10 @@ fn left_at_once(signal: i32) -> ExitCode {
 fn intention(workers: &Workers) -> String {
     let slots = workers.slots.count;
     let each = match (slots, workers.slots.guessed) {
-        (1, true) => "1 request at a time each (unknown app: if it serves several at once, say --concurrency N)".to_owned(),
+        (1, true) => {
+            "1 request at a time each (unknown app: if it serves several at once, say --concurrency N)"
+                .to_owned()
+        }
         (1, false) => "1 request at a time each".to_owned(),
         (slots, _) => format!("up to {slots} requests at a time each"),
     };
@@ -324,7 +338,9 @@ fn intention(workers: &Workers) -> String {
             let program = std::path::Path::new(&spawn.argv[0]).display();
             let what = match spawn.chosen {
                 CommandChoice::Given => format!("`{program}`"),
-                CommandChoice::Bootstrap => format!("`{program}` (no command was given; the platform's rule)"),
+                CommandChoice::Bootstrap => {
+                    format!("`{program}` (no command was given; the platform's rule)")
+                }
                 CommandChoice::Demo => "its own demo (no command was given)".to_owned(),
             };
             let noun = if spawn.count == 1 { "worker" } else { "workers" };

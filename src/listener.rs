@@ -60,7 +60,11 @@ fn explain(address: SocketAddr, error: &io::Error) -> Problem {
             "No interface of this machine has that address.",
             "Use 0.0.0.0 (the platform dials the instance address) or an address of this machine.",
         ),
-        _ => Problem::new(what, "The system refused the listener.", "Check limits (ulimit -n) and permissions."),
+        _ => Problem::new(
+            what,
+            "The system refused the listener.",
+            "Check limits (ulimit -n) and permissions.",
+        ),
     }
 }
 

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use super::connection::serve_connection;
 use super::plane::Plane;
 use super::{Dial, Stream};
+use crate::clock;
 use crate::config::Limits;
 use crate::proxy::Proxy;
 use crate::sys;
@@ -31,6 +32,9 @@ use crate::upstream::pool::{Address, Pool};
 
 /// Pause after an accept that failed for want of descriptors or memory: the queue stays in the kernel.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// How often that is said.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a data-plane thread is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,11 +149,12 @@ async fn serve_listener(
     mut orders: watch::Receiver<Order>,
 ) {
     let mut connections = JoinSet::new();
+    let mut complained: Option<Instant> = None;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((client, _)) => accept(&mut connections, &plane, client),
-                Err(error) => after_failed_accept(&error).await,
+                Err(error) => after_failed_accept(&error, &mut complained).await,
             },
             Some(_) = connections.join_next() => {}
             order = orders.wait_for(|&order| order != Order::Serve) => {
@@ -181,12 +186,16 @@ fn accept(connections: &mut JoinSet<()>, plane: &Rc<Plane<Sockets>>, client: Tcp
     connections.spawn_local(serve_connection(Rc::clone(plane), client));
 }
 
-async fn after_failed_accept(error: &io::Error) {
+async fn after_failed_accept(error: &io::Error, complained: &mut Option<Instant>) {
     // The client gave up between connect and accept: nothing to do, nothing to say.
     if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
         return;
     }
-    say::warn(format_args!("cannot accept a connection ({error}); trying again"));
+    let now = clock::now();
+    if complained.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAINT_PAUSE) {
+        *complained = Some(now);
+        say::warn(format_args!("cannot accept a connection ({error}); new ones wait until others end"));
+    }
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 

@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Duration;
 
-
 use tokio::time::sleep;
 
 use super::buffer::BufferPool;
@@ -73,7 +72,8 @@ impl<D: Dial> Plane<D> {
     /// Lets connections end after their current request, those without one now.
     pub(super) fn drain(&self) {
         self.draining.set(true);
-        let wakers: Vec<Waker> = self.resting.borrow_mut().wakers.iter_mut().filter_map(Option::take).collect();
+        let wakers: Vec<Waker> =
+            self.resting.borrow_mut().wakers.iter_mut().filter_map(Option::take).collect();
         wakers.into_iter().for_each(Waker::wake);
     }
 

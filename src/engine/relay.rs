@@ -117,7 +117,8 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
                     Progress::Moved
                 }
                 Poll::Ready(Err(error)) if up.written == 0 => {
-                    let proof = error.kind() == io::ErrorKind::BrokenPipe && connection.stream.failed_write_is_proof();
+                    let proof = error.kind() == io::ErrorKind::BrokenPipe
+                        && connection.stream.failed_write_is_proof();
                     let delivery = if proof { Delivery::Nothing } else { self.delivery() };
                     Progress::Ended(End::Failed(Cause::Closed, delivery))
                 }

@@ -132,7 +132,9 @@ impl<'a> ResponseBytes<'a> {
     pub(super) fn wants_bytes(&self) -> bool {
         match (&self.phase, &self.buffer) {
             // Behind an interim head the next one may be here already.
-            (Phase::Head, Some(buffer)) => !(self.next == self.until && self.until > 0 && buffer.end > self.until),
+            (Phase::Head, Some(buffer)) => {
+                !(self.next == self.until && self.until > 0 && buffer.end > self.until)
+            }
             _ => true,
         }
     }
@@ -184,7 +186,12 @@ impl<'a> ResponseBytes<'a> {
     ///
     /// # Errors
     /// [`Cause`] when the worker's bytes must not be passed on.
-    pub(super) fn digest(&mut self, request: &Request, keep: bool, request_body: &Body) -> Result<Step, Cause> {
+    pub(super) fn digest(
+        &mut self,
+        request: &Request,
+        keep: bool,
+        request_body: &Body,
+    ) -> Result<Step, Cause> {
         match self.phase {
             Phase::Head => self.digest_head(request, keep, request_body),
             Phase::Body { .. } => self.digest_body(),
@@ -252,7 +259,13 @@ impl<'a> ResponseBytes<'a> {
     }
 
     /// Edits the final head in place, together with what of the body came with it.
-    fn pass_head(&mut self, response: &Response, at: usize, head_end: usize, added: &[u8]) -> Result<Step, Cause> {
+    fn pass_head(
+        &mut self,
+        response: &Response,
+        at: usize,
+        head_end: usize,
+        added: &[u8],
+    ) -> Result<Step, Cause> {
         if let Some(buffer) = &mut self.buffer {
             buffer.start = head_end;
         }

@@ -48,7 +48,11 @@ impl Body {
     ///
     /// # Errors
     /// [`ChunkFault`] when chunks cannot be trusted.
-    pub fn take_data(&mut self, input: &[u8], mut on_data: impl FnMut(Range<usize>)) -> Result<usize, ChunkFault> {
+    pub fn take_data(
+        &mut self,
+        input: &[u8],
+        mut on_data: impl FnMut(Range<usize>),
+    ) -> Result<usize, ChunkFault> {
         let here = match self {
             Self::Length(left) => {
                 let here = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());

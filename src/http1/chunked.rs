@@ -114,7 +114,9 @@ impl Scanner {
             },
             State::Extension { size } => match byte {
                 b'\r' => Ok(State::SizeLf { size }),
-                _ if is_text(byte) => self.spend(EXTENSION_BYTES_MAX, ChunkFault::Extension).map(|()| self.state),
+                _ if is_text(byte) => {
+                    self.spend(EXTENSION_BYTES_MAX, ChunkFault::Extension).map(|()| self.state)
+                }
                 _ => Err(ChunkFault::Extension),
             },
             State::SizeLf { size } => match (byte, size) {
@@ -129,15 +131,15 @@ impl Scanner {
             State::DataLf if byte == b'\n' => Ok(State::Size { value: 0, digits: 0 }),
             State::TrailerStart => match byte {
                 b'\r' => Ok(State::EndLf),
-                _ => self.trailer(byte, is_token(byte), State::TrailerName),
+                _ => self.trailer(is_token(byte), State::TrailerName),
             },
             State::TrailerName => match byte {
-                b':' => self.trailer(byte, true, State::TrailerValue),
-                _ => self.trailer(byte, is_token(byte), State::TrailerName),
+                b':' => self.trailer(true, State::TrailerValue),
+                _ => self.trailer(is_token(byte), State::TrailerName),
             },
             State::TrailerValue => match byte {
                 b'\r' => Ok(State::TrailerLf),
-                _ => self.trailer(byte, is_text(byte), State::TrailerValue),
+                _ => self.trailer(is_text(byte), State::TrailerValue),
             },
             State::TrailerLf if byte == b'\n' => Ok(State::TrailerStart),
             State::EndLf if byte == b'\n' => Ok(State::Done),
@@ -152,7 +154,7 @@ impl Scanner {
         Ok(State::Extension { size })
     }
 
-    fn trailer(&mut self, _byte: u8, allowed: bool, next: State) -> Result<State, ChunkFault> {
+    fn trailer(&mut self, allowed: bool, next: State) -> Result<State, ChunkFault> {
         if !allowed {
             return Err(ChunkFault::Trailer);
         }
@@ -198,7 +200,8 @@ mod tests {
 
     #[test]
     fn chunks_extensions_and_trailers_end_where_they_should() {
-        let body = b"5;a=b\r\nhello\r\n1A ;x=\"y\"\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\nX-Sum: 1\r\nB:\r\n\r\n";
+        let body =
+            b"5;a=b\r\nhello\r\n1A ;x=\"y\"\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\nX-Sum: 1\r\nB:\r\n\r\n";
         let mut message = body.to_vec();
         message.extend_from_slice(b"GET / HTTP/1.1");
         for piece in [1, 2, 3, 7, 1000] {

@@ -65,6 +65,8 @@ pub(super) struct Gathered {
     pub(super) expect_continue: bool,
     pub(super) hosts: u32,
     pub(super) request_id: Option<Span>,
+    /// The whole line of an id without a value: the platform sends fields even when they are empty.
+    pub(super) empty_request_id: Option<Span>,
     pub(super) transfer_encoding: Option<Span>,
 }
 
@@ -79,7 +81,8 @@ pub(super) fn gather(
     headers: &[Header<'_>],
 ) -> Result<Gathered, BadLineEnd> {
     let blank = head.len() - 2;
-    if &head[blank..] != b"\r\n" || start_line_end < 2 || &head[start_line_end - 2..start_line_end] != b"\r\n" {
+    if &head[blank..] != b"\r\n" || start_line_end < 2 || &head[start_line_end - 2..start_line_end] != b"\r\n"
+    {
         return Err(BadLineEnd);
     }
     let mut found = Gathered::default();
@@ -134,8 +137,12 @@ impl Gathered {
             }
             10 if name.eq_ignore_ascii_case(b"keep-alive") => self.dropped.push(line),
             14 if name.eq_ignore_ascii_case(b"content-length") => self.length.content_length(header.value),
-            15 if name.eq_ignore_ascii_case(b"x-fc-request-id") && !header.value.is_empty() => {
-                self.request_id.get_or_insert(Span::of(header.value, head));
+            15 if name.eq_ignore_ascii_case(b"x-fc-request-id") => {
+                if header.value.is_empty() {
+                    self.empty_request_id.get_or_insert(line);
+                } else {
+                    self.request_id.get_or_insert(Span::of(header.value, head));
+                }
             }
             16 if name.eq_ignore_ascii_case(b"proxy-connection") => self.dropped.push(line),
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
@@ -196,9 +203,9 @@ fn is_protected(token: &[u8]) -> bool {
     ];
     const PREFIXES: [&[u8]; 2] = [b"x-fc-", b"x-forwarded-"];
     NAMES.iter().any(|name| token.eq_ignore_ascii_case(name))
-        || PREFIXES.iter().any(|prefix| {
-            token.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-        })
+        || PREFIXES
+            .iter()
+            .any(|prefix| token.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix)))
 }
 
 /// The items of a comma-separated list, without empty ones (RFC 9110 §5.6.1).

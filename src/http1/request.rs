@@ -94,7 +94,9 @@ impl Request {
         let mut raw = httparse::Request::new(&mut []);
         let head_len = match raw.parse_with_uninit_headers(bytes, table) {
             Ok(httparse::Status::Complete(len)) => len,
-            Ok(httparse::Status::Partial) => return too_long_already(bytes, limits).map(|()| Parsed::Partial),
+            Ok(httparse::Status::Partial) => {
+                return too_long_already(bytes, limits).map(|()| Parsed::Partial);
+            }
             Err(error) => return Err(refusal(bytes, error)),
         };
         if head_len > limits.head_bytes {
@@ -115,13 +117,16 @@ impl Request {
             Some(first) => Span::of(first.name.as_bytes(), head).start as usize,
             None => head_len - 2,
         };
-        let found = gather(head, start_line_end, raw.headers)
+        let mut found = gather(head, start_line_end, raw.headers)
             .map_err(|BadLineEnd| Refused::Malformed("line end: every line ends with CRLF"))?;
         if method == "CONNECT" {
             return Err(Refused::Connect);
         }
         if found.hosts > 1 || (found.hosts == 0 && minor_version == 1) {
             return Err(Refused::Host);
+        }
+        if let (None, Some(line)) = (found.request_id, found.empty_request_id) {
+            found.dropped.insert(line);
         }
         Ok(Parsed::Complete(Self {
             head_len,
@@ -227,9 +232,18 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_request_id_makes_way_for_a_new_one() {
+        let text = "GET / HTTP/1.1\r\nHost: x\r\nX-Fc-Request-Id:\r\nX-Fc-Region:\r\n\r\n";
+        assert_eq!(dropped(text), ["X-Fc-Request-Id:\r\n"]);
+        assert_eq!(complete(text).request_id, None);
+    }
+
+    #[test]
     fn connection_cannot_remove_what_framing_and_platform_need() {
         assert_eq!(
-            dropped("GET / HTTP/1.1\r\nHost: x\r\nConnection: host, x-fc-request-id\r\nX-Fc-Request-Id: 1\r\n\r\n"),
+            dropped(
+                "GET / HTTP/1.1\r\nHost: x\r\nConnection: host, x-fc-request-id\r\nX-Fc-Request-Id: 1\r\n\r\n"
+            ),
             ["Connection: host, x-fc-request-id\r\n"]
         );
     }

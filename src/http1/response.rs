@@ -50,13 +50,16 @@ impl Response {
         let mut table = [const { MaybeUninit::uninit() }; FIELDS_MAX];
         let table = &mut table[..limits.fields.min(FIELDS_MAX)];
         let mut raw = httparse::Response::new(&mut []);
-        let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut raw, bytes, table);
+        let parsed =
+            httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut raw, bytes, table);
         let head_len = match parsed {
             Ok(httparse::Status::Complete(len)) if len <= limits.head_bytes => len,
             Ok(httparse::Status::Complete(_)) | Err(httparse::Error::TooManyHeaders) => {
                 return Err(BadResponse::TooLong);
             }
-            Ok(httparse::Status::Partial) if bytes.len() >= limits.head_bytes => return Err(BadResponse::TooLong),
+            Ok(httparse::Status::Partial) if bytes.len() >= limits.head_bytes => {
+                return Err(BadResponse::TooLong);
+            }
             Ok(httparse::Status::Partial) => return Ok(Parsed::Partial),
             Err(_) => return Err(BadResponse::Malformed),
         };
@@ -75,15 +78,16 @@ impl Response {
             Some(first) => Span::of(first.name.as_bytes(), head).start as usize,
             None => head_len - 2,
         };
-        let found =
-            gather(head, start_line_end, raw.headers).map_err(|BadLineEnd| BadResponse::Malformed)?;
+        let found = gather(head, start_line_end, raw.headers).map_err(|BadLineEnd| BadResponse::Malformed)?;
         let framing = found.length.of_response(minor_version, status, to_head)?;
         Ok(Parsed::Complete(Self {
             head_len,
             status,
             minor_version,
             framing,
-            persistent: framing != Framing::UntilClose && !found.close && (minor_version == 1 || found.keep_alive),
+            persistent: framing != Framing::UntilClose
+                && !found.close
+                && (minor_version == 1 || found.keep_alive),
             dropped: found.dropped,
             coding_line: found.transfer_encoding,
         }))

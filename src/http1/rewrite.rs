@@ -91,12 +91,16 @@ mod tests {
 
     #[test]
     fn an_unchanged_head_does_not_move() {
-        assert_eq!(run(&[("GET / HTTP/1.1\r\n", true), ("A: b\r\n", true)], "", 0), "GET / HTTP/1.1\r\nA: b\r\n\r\n");
+        assert_eq!(
+            run(&[("GET / HTTP/1.1\r\n", true), ("A: b\r\n", true)], "", 0),
+            "GET / HTTP/1.1\r\nA: b\r\n\r\n"
+        );
     }
 
     #[test]
     fn dropped_lines_go_and_added_lines_come_last() {
-        let lines = [("GET / HTTP/1.1\r\n", true), ("A: b\r\n", true), ("Drop: me\r\n", false), ("C: d\r\n", true)];
+        let lines =
+            [("GET / HTTP/1.1\r\n", true), ("A: b\r\n", true), ("Drop: me\r\n", false), ("C: d\r\n", true)];
         assert_eq!(run(&lines, "New: 1\r\n", 0), "GET / HTTP/1.1\r\nA: b\r\nC: d\r\nNew: 1\r\n\r\n");
         assert_eq!(run(&lines, "", 6), "GET / HTTP/1.1\r\nA: b\r\nC: d\r\n\r\n");
     }

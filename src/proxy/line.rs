@@ -81,7 +81,8 @@ impl<T> Line<T> {
 
     /// Whose turn it is.
     pub fn pop(&mut self, now: Instant) -> Option<T> {
-        let waiter = if self.is_overloaded(now) { self.waiting.pop_back() } else { self.waiting.pop_front() }?;
+        let waiter =
+            if self.is_overloaded(now) { self.waiting.pop_back() } else { self.waiting.pop_front() }?;
         self.bytes -= waiter.bytes;
         self.check_invariants();
         Some(waiter.payload)

@@ -32,7 +32,9 @@ impl LocalReply {
             Refusal::Late { .. } => {
                 "No worker slot came free in time. Retry later, or give the pool more workers or concurrency."
             }
-            Refusal::NotStarted => "No worker became ready in time. The log names the worker and its last words.",
+            Refusal::NotStarted => {
+                "No worker became ready in time. The log names the worker and its last words."
+            }
             Refusal::Stopping => "This instance is stopping. Retry: another instance will answer.",
         };
         Self {
@@ -130,7 +132,9 @@ mod tests {
         let reply = LocalReply::refused(&Refusal::QueueFull { depth: 8 }, 3, id);
         let text = String::from_utf8(reply.to_bytes(false, false)).unwrap();
         assert!(text.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{text}");
-        for part in ["x-warmfront-reason: queue.depth=8\r\n", "Retry-After: 3\r\n", "x-fc-request-id: 1-a\r\n"] {
+        for part in
+            ["x-warmfront-reason: queue.depth=8\r\n", "Retry-After: 3\r\n", "x-fc-request-id: 1-a\r\n"]
+        {
             assert!(text.contains(part), "{text}");
         }
         assert!(!text.contains("Connection"));

@@ -254,7 +254,8 @@ mod tests {
 
     #[test]
     fn no_target_can_forge_a_line_or_outgrow_one() {
-        let (record, now) = record(AccessLog::Text, &[b"/\r\nFC Invoke".as_slice(), &[0xff; 40 << 10]].concat());
+        let (record, now) =
+            record(AccessLog::Text, &[b"/\r\nFC Invoke".as_slice(), &[0xff; 40 << 10]].concat());
         let line = record.line(Outcome::Local, now);
         assert_eq!(line.matches('\n').count(), 1);
         assert!(line.len() <= LINE_BYTES_MAX, "{}", line.len());

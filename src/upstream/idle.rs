@@ -57,7 +57,14 @@ pub struct Idle<S> {
 
 /// Connections by worker id; an entry of an earlier life of a worker is replaced.
 #[derive(Debug)]
-struct Shelf<S>(Vec<Option<(Arc<Worker>, Vec<Connection<S>>)>>);
+struct Shelf<S>(Vec<Option<Entry<S>>>);
+
+/// The connections to one life of one worker, oldest first.
+#[derive(Debug)]
+struct Entry<S> {
+    worker: Arc<Worker>,
+    connections: Vec<Connection<S>>,
+}
 
 impl<S> Idle<S> {
     /// Empty shelves for `threads` threads.
@@ -92,8 +99,9 @@ impl<S> Idle<S> {
     pub fn retain(&self, pool: &Pool) {
         for thread in 0..self.shelves.len() {
             for entry in &mut self.shelf(thread).0 {
-                let stays = |worker: &Arc<Worker>| pool.workers().iter().any(|member| Arc::ptr_eq(member, worker));
-                if entry.as_ref().is_some_and(|(worker, _)| !stays(worker)) {
+                let stays =
+                    |worker: &Arc<Worker>| pool.workers().iter().any(|member| Arc::ptr_eq(member, worker));
+                if entry.as_ref().is_some_and(|entry| !stays(&entry.worker)) {
                     *entry = None;
                 }
             }
@@ -114,7 +122,7 @@ impl<S> Idle<S> {
 impl<S> Shelf<S> {
     fn of(&mut self, worker: &Arc<Worker>) -> Option<&mut Vec<Connection<S>>> {
         match self.0.get_mut(worker.id.0 as usize)? {
-            Some((owner, connections)) if Arc::ptr_eq(owner, worker) => Some(connections),
+            Some(entry) if Arc::ptr_eq(&entry.worker, worker) => Some(&mut entry.connections),
             _ => None,
         }
     }
@@ -129,7 +137,7 @@ impl<S> Shelf<S> {
         if self.0.len() <= index {
             self.0.resize_with(index + 1, || None);
         }
-        self.0[index] = Some((worker, vec![connection]));
+        self.0[index] = Some(Entry { worker, connections: vec![connection] });
     }
 }
 

@@ -138,11 +138,12 @@ async fn fill<C: Stream>(mut buffer: Buffer, client: &mut C) -> Option<Buffer> {
 }
 
 async fn refuse<C: Stream, D: Dial>(plane: &Plane<D>, mut client: C, buffer: Buffer, refused: &Refused) {
-    let head = Head { method: b"-", target: b"-", request_id: None };
+    let head = Head { method: b"-", target: b"-", request_id: None, received: buffer.filled().len() };
     let context = Context::begin(&plane.proxy, head);
     let reply = LocalReply::malformed(refused, context.id);
-    context.finish_locally(&reply);
-    if client.write_all(&reply.to_bytes(true, false)).await.is_ok() {
+    let bytes = reply.to_bytes(true, false);
+    context.finish_locally(&reply, bytes.len());
+    if client.write_all(&bytes).await.is_ok() {
         linger(client, buffer).await;
     }
 }

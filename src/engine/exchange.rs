@@ -16,7 +16,7 @@ use crate::http1::request::Request;
 use crate::http1::rewrite::rewrite;
 use crate::id::REQUEST_ID_HEADER;
 use crate::proxy::exchange::{Cause, Delivery, Exchange, Failed, Head};
-use crate::proxy::in_flight::InFlight;
+use crate::proxy::in_flight::{Context, InFlight};
 use crate::proxy::reply::LocalReply;
 use crate::telemetry::access::Outcome;
 
@@ -235,6 +235,7 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
             method: self.request.method.of_head(bytes),
             target: self.request.target.of_head(bytes),
             request_id: self.request.request_id.map(|span| span.of_head(bytes)),
+            received: self.head_len + self.body_len,
         }
     }
 
@@ -260,7 +261,6 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
     }
 
     async fn relay<'g>(&mut self, mut in_flight: InFlight<'g>) -> Result<(), Failed<'g>> {
-        in_flight.on_bytes(self.head_len + self.body_len, 0);
         loop {
             match self.attempt(&mut in_flight).await {
                 Ok(()) => return Ok(()),
@@ -274,11 +274,12 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
         }
     }
 
-    async fn reply(&mut self, reply: LocalReply) {
+    async fn reply(&mut self, context: Context, reply: LocalReply) {
         // A client that waits for 100 may or may not send its body now: what follows could be either.
         let body_in_doubt = self.request.expects_continue && !self.body.is_complete();
         let close = reply.close || !self.request.persistent || self.plane.is_draining() || body_in_doubt;
         let bytes = reply.to_bytes(close, self.request.is_head);
+        context.finish_locally(&reply, bytes.len());
         self.after = match self.client.write_all(&bytes).await {
             Ok(()) if close => After::Close,
             Ok(()) => After::KeepAlive,

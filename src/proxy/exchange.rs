@@ -1,6 +1,6 @@
 //! What an engine must offer the walk: one request on one client connection.
 
-use super::in_flight::InFlight;
+use super::in_flight::{Context, InFlight};
 use super::reply::LocalReply;
 
 /// One request, its head read and judged, its body not.
@@ -31,8 +31,9 @@ pub trait Exchange {
     /// settled here (the client sees the answer cut off).
     async fn relay<'g>(&mut self, in_flight: InFlight<'g>) -> Result<(), Failed<'g>>;
 
-    /// Answers from the proxy itself. The connection stays usable where the reply allows it.
-    async fn reply(&mut self, reply: LocalReply);
+    /// Answers from the proxy itself, and ends the request of `context` with it. The connection
+    /// stays usable where the reply allows it.
+    async fn reply(&mut self, context: Context, reply: LocalReply);
 }
 
 /// The head as the walk sees it.
@@ -44,6 +45,8 @@ pub struct Head<'a> {
     pub target: &'a [u8],
     /// Value of `x-fc-request-id`, raw.
     pub request_id: Option<&'a [u8]>,
+    /// Bytes of the request received so far, the head and what came with it.
+    pub received: usize,
 }
 
 /// A relay that ended before any byte of an answer left.

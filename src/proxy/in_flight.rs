@@ -34,7 +34,17 @@ impl Context {
             crate::config::AccessLog::Off => None,
             format => Record::begin(format, id, head.method, head.target, start, clock::now()),
         };
-        Self { id, start, tell_start: proxy.tell_start, record }
+        let mut context = Self { id, start, tell_start: proxy.tell_start, record };
+        context.on_bytes(head.received, 0);
+        context
+    }
+
+    /// Counts bytes from and for the client.
+    pub fn on_bytes(&mut self, from_client: usize, for_client: usize) {
+        if let Some(record) = &mut self.record {
+            record.bytes_in += from_client as u64;
+            record.bytes_out += for_client as u64;
+        }
     }
 
     /// Notes that no worker was ready when it came.
@@ -45,9 +55,10 @@ impl Context {
         }
     }
 
-    /// Writes the access line of a request that the proxy answers itself.
-    pub fn finish_locally(mut self, reply: &LocalReply) {
+    /// Writes the access line of a request that the proxy answers itself, with `bytes` bytes.
+    pub fn finish_locally(mut self, reply: &LocalReply, bytes: usize) {
         if let Some(record) = &mut self.record {
+            record.bytes_out = bytes as u64;
             record.status = reply.status;
             record.reason = Some(reply.reason.clone());
         }
@@ -114,10 +125,7 @@ impl<'g> InFlight<'g> {
 
     /// Counts bytes from and for the client.
     pub fn on_bytes(&mut self, from_client: usize, for_client: usize) {
-        if let Some(record) = &mut self.context.record {
-            record.bytes_in += from_client as u64;
-            record.bytes_out += for_client as u64;
-        }
+        self.context.on_bytes(from_client, for_client);
     }
 
     /// Returns the slot: the worker is done with this request. The client may not be.

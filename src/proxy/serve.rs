@@ -26,7 +26,7 @@ pub async fn serve<E: Exchange>(proxy: &Proxy, exchange: &mut E) {
                 Admitted::Abandoned => return,
                 Admitted::No(refusal) => {
                     let reply = LocalReply::refused(&refusal, proxy.gate.retry_after_secs(), context.id);
-                    return answer(exchange, context, reply).await;
+                    return exchange.reply(context, reply).await;
                 }
             },
         };
@@ -38,7 +38,7 @@ pub async fn serve<E: Exchange>(proxy: &Proxy, exchange: &mut E) {
                 context = failed.in_flight.into_context();
                 if !again {
                     let reply = LocalReply::failed(&failed.cause, context.id);
-                    return answer(exchange, context, reply).await;
+                    return exchange.reply(context, reply).await;
                 }
             }
         }
@@ -69,11 +69,6 @@ async fn stand_in_line<'g, E: Exchange>(
         },
         () = exchange.abandoned() => Admitted::Abandoned,
     }
-}
-
-async fn answer<E: Exchange>(exchange: &mut E, context: Context, reply: LocalReply) {
-    context.finish_locally(&reply);
-    exchange.reply(reply).await;
 }
 
 /// Whether a failed request may be sent again: only if it provably did nothing, or

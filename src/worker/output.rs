@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// One read from a pipe.
 const READ_BYTES: usize = 16 << 10;
 /// What is kept of each stream for a post-mortem.
-const TAIL_LINES: usize = 20;
+const TAIL_LINES: usize = 40;
 const TAIL_BYTES: usize = 4 << 10;
 
 /// Which of the two streams.

@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 /// Longest line from the last lines a worker wrote.
-const LAST_WORDS_BYTES: usize = 2 << 10;
+const LAST_WORDS_BYTES: usize = 1 << 10;
 
 /// How it ended, without the worker's name: `exited with code 3` or `was ended by signal 9 (KILL)`.
 pub fn status_text(status: ExitStatus) -> String {
@@ -39,9 +39,12 @@ pub fn summary(status: ExitStatus, last_lines: &[String], fc_port: u16) -> Strin
 fn hint(status: ExitStatus, words: &str, fc_port: u16) -> Option<String> {
     let lower = words.to_ascii_lowercase();
     if lower.contains("eaddrinuse") || lower.contains("address already in use") {
-        return Some(format!(
-            "it binds an address that is taken, most likely port {fc_port}, which is ours: let it read PORT"
-        ));
+        // Node names the port, Python does not.
+        let whose = match lower.contains("eaddrinuse") && !lower.contains(&fc_port.to_string()) {
+            true => "perhaps by another worker of the pool: each needs its own".to_owned(),
+            false => format!("most likely port {fc_port}, which is ours"),
+        };
+        return Some(format!("it binds an address that is taken, {whose}; let it read PORT"));
     }
     if status.signal() == Some(9) {
         return Some("not by us; the system does this when memory runs out".to_owned());
@@ -60,7 +63,8 @@ fn hint(status: ExitStatus, words: &str, fc_port: u16) -> Option<String> {
 
 /// The lines joined, the newest kept if they are too long; control characters become spaces.
 fn last_words(lines: &[String]) -> String {
-    let joined = lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" | ");
+    let said: Vec<_> = lines.iter().map(|line| line.trim()).filter(|line| says_something(line)).collect();
+    let joined = said.join(" | ");
     let mut text: String = joined.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.len() > LAST_WORDS_BYTES {
         let mut cut = text.len() - LAST_WORDS_BYTES;
@@ -70,6 +74,11 @@ fn last_words(lines: &[String]) -> String {
         text.replace_range(..cut, "…");
     }
     text
+}
+
+/// Whether a line helps a reader who has only one: frames of a stack and lone brackets do not.
+fn says_something(line: &str) -> bool {
+    !line.starts_with("at ") && line.chars().any(char::is_alphanumeric)
 }
 
 fn signal_name(signal: i32) -> &'static str {
@@ -120,8 +129,16 @@ mod tests {
     fn a_taken_address_points_at_our_port() {
         for text in ["Error: listen EADDRINUSE :::9000", "OSError: [Errno 98] Address already in use"] {
             let text = summary(code(1), &lines(&[text]), 9000);
-            assert!(text.contains("port 9000, which is ours: let it read PORT"), "{text}");
+            assert!(text.contains("port 9000, which is ours; let it read PORT"), "{text}");
         }
+        let text = summary(code(1), &lines(&["Error: listen EADDRINUSE :::3000"]), 9000);
+        assert!(text.contains("another worker"), "{text}");
+    }
+
+    #[test]
+    fn stack_frames_do_not_bury_the_message() {
+        let said = ["^", "Error: no config", "    at Module._compile (node:internal)", "}", "Node.js v20"];
+        assert_eq!(summary(code(1), &lines(&said), 1), "exited with code 1: Error: no config | Node.js v20");
     }
 
     #[test]

@@ -1,0 +1,839 @@
+//! The tidy test: what `ARCHITECTURE.md` draws and the documents promise, read from the source.
+//!
+//! It reads text, not syntax trees: comments and literals are blanked first, and
+//! what is left of a formatted file is regular enough. Every complaint names a
+//! file, a line and a way out. Where the picture itself should change, change it
+//! here, in `src/lib.rs` and in `ARCHITECTURE.md` at once.
+//!
+//! `WARMFRONT_BLESS=1 cargo test --test tidy` rewrites `docs/config.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use warmfront::config::keys::{KEYS, Key, Kind, Zero};
+use warmfront::config::units::size_text;
+use warmfront::exit::ExitCode;
+use warmfront::http1::framing::FramingFault;
+use warmfront::http1::request::Refused;
+use warmfront::id::RequestId;
+use warmfront::proxy::admission::Refusal;
+use warmfront::proxy::exchange::Cause;
+use warmfront::proxy::reply::LocalReply;
+
+/// The floors, lowest first. A room imports rooms of lower floors; within a floor, without cycles.
+const FLOORS: [&[&str]; 7] = [
+    &["config", "error", "id", "clock"],
+    &["http1", "fc", "listener", "sys"],
+    &["worker", "upstream"],
+    &["lifecycle"],
+    &["proxy"],
+    &["engine"],
+    &["main", "cli", "app", "exit", "demo", "admin"],
+];
+
+/// Importable from every floor; imports floor 0 only.
+const SHAFT: &str = "telemetry";
+
+/// Imports that the floors would allow and the picture forbids: the choice knows nothing of processes.
+const FORBIDDEN: [(&str, &str); 1] = [("upstream", "worker")];
+
+/// Where each package may be used: files, or folders with a final `/`. Tests may use any.
+/// When a package disappoints, only its doors change.
+const DOORS: [(&str, &[&str]); 20] = [
+    ("arc-swap", &["src/proxy/admission.rs"]),
+    ("bytes", &["src/demo.rs"]),
+    ("bytesize", &["src/config/units.rs"]),
+    ("clap", &["src/cli.rs"]),
+    // What judges gets randomness as an argument; these ask for it.
+    ("fastrand", &["src/id.rs", "src/worker/spawn.rs", "src/worker/supervisor.rs"]),
+    ("hdrhistogram", &[]),
+    ("http-body-util", &["src/demo.rs", "src/admin.rs", "src/engine/h2.rs"]),
+    ("httparse", &["src/http1/"]),
+    // Periods have one door, dates another.
+    ("humantime", &["src/config/units.rs", "src/telemetry/say.rs"]),
+    ("hyper", &["src/demo.rs", "src/admin.rs", "src/engine/h2.rs"]),
+    ("hyper-util", &["src/demo.rs", "src/admin.rs", "src/engine/h2.rs"]),
+    ("libc", &["src/sys.rs"]),
+    ("mimalloc", &["src/main.rs"]),
+    ("serde_json", &["src/config/show.rs", "src/telemetry/access.rs"]),
+    ("socket2", &["src/listener.rs"]),
+    ("strsim", &["src/config/nearest.rs"]),
+    ("thiserror", &["src/"]),
+    // The runtime: nothing of floors 0 and 1 waits, but for the clock that tests can turn.
+    (
+        "tokio",
+        &[
+            "src/app.rs",
+            "src/clock.rs",
+            "src/demo.rs",
+            "src/engine/",
+            "src/lifecycle/",
+            "src/proxy/",
+            "src/upstream/pool.rs",
+            "src/worker/",
+        ],
+    ),
+    ("toml_edit", &["src/config/"]),
+    ("warmfront", &["src/main.rs"]),
+];
+
+/// What judges: bytes, facts, `now` and chance come in as arguments.
+const PURE: [&str; 8] = [
+    "src/http1/",
+    "src/fc/",
+    "src/config/resolve.rs",
+    "src/config/guess.rs",
+    "src/proxy/line.rs",
+    "src/upstream/balance.rs",
+    "src/worker/respawn.rs",
+    "src/worker/state.rs",
+];
+
+/// What a pure file must not mention.
+const IMPURE: [&str; 12] = [
+    "Instant::now",
+    "SystemTime",
+    "clock::",
+    "tokio::",
+    "fastrand::",
+    "std::fs",
+    "fs::",
+    "std::env",
+    "env::var",
+    "std::net",
+    "std::process",
+    "std::thread",
+];
+
+/// Where time may be read: one monotonic clock, one date, one id with its second of birth.
+const CLOCKS: [&str; 3] = ["src/clock.rs", "src/telemetry/say.rs", "src/id.rs"];
+
+/// A longer file usually hides a second noun.
+const LINES_MAX: usize = 600;
+
+// === floors ===
+
+#[test]
+fn nothing_imports_upwards() {
+    let mut complaints = Complaints::default();
+    for file in sources("src") {
+        for (line, room) in file.imports() {
+            if let Err(why) = may_import(&file.room, &room) {
+                complaints.add(&file, line, &why);
+            }
+        }
+    }
+    complaints.none();
+}
+
+#[test]
+fn rooms_have_no_cycles() {
+    let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for file in sources("src") {
+        let rooms = file.imports().into_iter().map(|(_, room)| room).filter(|room| *room != file.room);
+        imports.entry(file.room.clone()).or_default().extend(rooms);
+    }
+    // A room that imports none of the others, or that none of them imports, is in no circle.
+    loop {
+        let is_free = |room: &String, to: &BTreeSet<String>| {
+            to.iter().all(|to| !imports.contains_key(to)) || !imports.values().any(|to| to.contains(room))
+        };
+        let free: BTreeSet<String> =
+            imports.iter().filter(|(room, to)| is_free(room, to)).map(|(room, _)| room.clone()).collect();
+        if free.is_empty() {
+            break;
+        }
+        imports.retain(|room, _| !free.contains(room));
+    }
+    assert!(
+        imports.is_empty(),
+        "these rooms import each other in a circle: {imports:?}. Move what both need a floor down."
+    );
+}
+
+#[test]
+fn every_room_has_a_floor() {
+    let mut complaints = Complaints::default();
+    for file in sources("src") {
+        if file.room != "lib" && file.room != SHAFT && floor(&file.room).is_none() {
+            complaints.add(
+                &file,
+                1,
+                &format!("room `{}` is on no floor; give it one in FLOORS and in src/lib.rs", file.room),
+            );
+        }
+    }
+    complaints.none();
+}
+
+fn floor(room: &str) -> Option<usize> {
+    FLOORS.iter().position(|rooms| rooms.contains(&room))
+}
+
+fn may_import(from: &str, to: &str) -> Result<(), String> {
+    if from == to || from == "lib" || to == SHAFT {
+        return Ok(());
+    }
+    if FORBIDDEN.contains(&(from, to)) {
+        return Err(format!(
+            "`{from}` must not know `{to}`; publish what it needs through a type of `{from}`"
+        ));
+    }
+    let Some(target) = floor(to) else {
+        return Err(format!("`crate::{to}` is no room; name the room and the item in it"));
+    };
+    let own = if from == SHAFT { Some(0) } else { floor(from) };
+    match own {
+        Some(own) if target <= own => Ok(()),
+        Some(own) => Err(format!(
+            "`{from}` (floor {own}) imports `{to}` (floor {target}); pass the thing in as an argument, or move it down"
+        )),
+        None => Ok(()), // `every_room_has_a_floor` complains.
+    }
+}
+
+// === doors and purity ===
+
+#[test]
+fn every_package_is_used_behind_its_door() {
+    let mut complaints = Complaints::default();
+    for file in sources("src") {
+        for (package, doors) in DOORS {
+            if doors.iter().any(|door| file.is_at(door)) {
+                continue;
+            }
+            for line in file.uses(&package.replace('-', "_")) {
+                let doors = if doors.is_empty() { "not used in src/".to_owned() } else { doors.join(", ") };
+                complaints.add(
+                    &file,
+                    line,
+                    &format!("`{package}` is used outside its door ({doors}); call what stands there"),
+                );
+            }
+        }
+    }
+    complaints.none();
+}
+
+#[test]
+fn every_dependency_has_a_door() {
+    let manifest: toml_edit::DocumentMut = read("Cargo.toml").parse().expect("Cargo.toml is TOML");
+    let doors: BTreeSet<&str> = DOORS.iter().map(|(package, _)| *package).collect();
+    let declared: BTreeSet<&str> = manifest["dependencies"]
+        .as_table()
+        .expect("a table")
+        .iter()
+        .map(|(name, _)| name)
+        .chain(["warmfront"])
+        .collect();
+    assert_eq!(
+        declared, doors,
+        "left: [dependencies] in Cargo.toml, right: DOORS in tests/tidy.rs; make them agree"
+    );
+}
+
+#[test]
+fn what_judges_does_no_io_and_reads_no_clock() {
+    let mut complaints = Complaints::default();
+    for file in sources("src").iter().filter(|file| PURE.iter().any(|place| file.is_at(place))) {
+        for word in IMPURE {
+            for line in file.mentions(word) {
+                complaints.add(
+                    file,
+                    line,
+                    &format!("`{word}` in a file that only judges; take the fact as an argument"),
+                );
+            }
+        }
+    }
+    complaints.none();
+}
+
+#[test]
+fn time_is_read_in_three_places() {
+    let mut complaints = Complaints::default();
+    for file in sources("src").iter().filter(|file| !CLOCKS.iter().any(|place| file.is_at(place))) {
+        for word in ["Instant::now", "SystemTime::now"] {
+            for line in file.mentions(word) {
+                complaints.add(
+                    file,
+                    line,
+                    "use clock::now() (virtual in tests) or telemetry::say::utc_now()",
+                );
+            }
+        }
+    }
+    complaints.none();
+}
+
+#[test]
+fn unsafe_lives_in_sys() {
+    let mut complaints = Complaints::default();
+    for file in sources("src").into_iter().chain(sources("loadtest")).filter(|file| !file.is_at("src/sys.rs"))
+    {
+        for (index, line) in file.code.lines().enumerate() {
+            if words(line).any(|word| word == "unsafe") {
+                complaints.add(
+                    &file,
+                    index + 1,
+                    "`unsafe` outside src/sys.rs; make it a small function there, with WHY and SAFETY",
+                );
+            }
+        }
+    }
+    complaints.none();
+}
+
+// === habits ===
+
+#[test]
+fn every_file_says_why_it_exists() {
+    let mut complaints = Complaints::default();
+    for file in sources("src").into_iter().chain(sources("loadtest")) {
+        if !file.text.starts_with("//! ") && !file.path.ends_with("/tests.rs") {
+            complaints.add(&file, 1, "begin with `//!`: what this file is for, in one sentence");
+        }
+    }
+    complaints.none();
+}
+
+#[test]
+fn no_file_holds_two_nouns() {
+    let mut complaints = Complaints::default();
+    for file in sources("src") {
+        let lines = file.text.lines().count();
+        if lines > LINES_MAX {
+            complaints.add(
+                &file,
+                lines,
+                &format!("{lines} lines, over {LINES_MAX}: two nouns? Give the second its own file"),
+            );
+        }
+    }
+    complaints.none();
+}
+
+#[test]
+fn nothing_unwraps_outside_tests() {
+    let mut complaints = Complaints::default();
+    for file in sources("src").into_iter().chain(sources("loadtest")) {
+        for line in file.mentions(".unwrap()") {
+            complaints.add(
+                &file,
+                line,
+                "answer the error, or `expect(\"invariant: …\")` with why it cannot happen",
+            );
+        }
+    }
+    complaints.none();
+}
+
+#[test]
+fn every_ready_configuration_passes_check() {
+    let directory = root().join("configs");
+    let mut checked = 0;
+    for path in files_below(&directory) {
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let output = Command::new(env!("CARGO_BIN_EXE_warmfront"))
+                .args(["check", "--config"])
+                .arg(&path)
+                .env_clear()
+                .output()
+                .expect("the binary starts");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            checked += 1;
+        }
+    }
+    assert!(checked > 0, "no *.toml in {}", directory.display());
+}
+
+// === documents ===
+
+#[test]
+fn the_configuration_page_is_generated_from_the_keys() {
+    let (path, wanted) = (root().join("docs/config.md"), configuration_page());
+    if std::env::var_os("WARMFRONT_BLESS").is_some() {
+        fs::write(&path, &wanted).expect("docs/config.md is writable");
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == wanted,
+        "docs/config.md does not say what src/config/keys.rs says; run: WARMFRONT_BLESS=1 cargo test --test tidy"
+    );
+}
+
+#[test]
+fn every_answer_of_our_own_has_a_row_in_the_errors_page() {
+    let page = read("docs/errors.md");
+    let id = RequestId::sanitised(b"1");
+    let second = Duration::from_secs(1);
+    let refusals = [
+        Refusal::QueueFull { depth: 1 },
+        Refusal::QueueBytes { bytes: 1 },
+        Refusal::Late { timeout: second },
+        Refusal::NotStarted,
+        Refusal::Stopping,
+    ];
+    let causes = [
+        Cause::Connect(std::io::ErrorKind::ConnectionRefused.into()),
+        Cause::Closed,
+        Cause::BadResponse(warmfront::http1::response::BadResponse::Malformed),
+        Cause::BadBody(warmfront::http1::chunked::ChunkFault::Size),
+    ];
+    let heads = [
+        Refused::Malformed("request line"),
+        Refused::Framing(FramingFault::BadLength),
+        Refused::Framing(FramingFault::UnknownCoding),
+        Refused::Host,
+        Refused::Version,
+        Refused::TargetTooLong,
+        Refused::HeadTooLong,
+        Refused::TooManyFields,
+        Refused::Connect,
+    ];
+    let replies = refusals
+        .iter()
+        .map(|refusal| LocalReply::refused(refusal, 1, id))
+        .chain(causes.iter().map(|cause| LocalReply::failed(cause, id)))
+        .chain(heads.iter().map(|head| LocalReply::malformed(head, id)));
+    for reply in replies {
+        let reason = reply.reason.split('=').next().unwrap_or_default();
+        let row = |line: &str| {
+            line.starts_with(&format!("| {} |", reply.status)) && line.contains(&format!("`{reason}"))
+        };
+        assert!(page.lines().any(row), "docs/errors.md has no row `| {} | … `{reason}` …`", reply.status);
+    }
+    for exit in [
+        ExitCode::Done,
+        ExitCode::Bug,
+        ExitCode::Usage,
+        ExitCode::WorkersUnavailable,
+        ExitCode::SystemRefused,
+        ExitCode::CutOff,
+        ExitCode::BadConfig,
+    ] {
+        let row = format!("| {} | ", exit.code());
+        assert!(
+            page.lines().any(|line| line.starts_with(&row)),
+            "docs/errors.md has no exit code row `{row}`"
+        );
+    }
+}
+
+#[test]
+fn every_limit_named_in_a_document_is_a_key() {
+    let sections: BTreeSet<&str> =
+        KEYS.iter().filter_map(|key| key.path.split_once('.')).map(|(section, _)| section).collect();
+    for (place, code) in quoted_words() {
+        let name = code.split(['=', ' ']).next().unwrap_or_default();
+        let looks_like_a_key = name.split_once('.').is_some_and(|(section, key)| {
+            sections.contains(section) && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        });
+        assert!(
+            !looks_like_a_key || Key::find(name).is_some() || name.ends_with(".rs"),
+            "{place}: `{name}` is no configuration key"
+        );
+    }
+}
+
+#[test]
+fn every_test_and_file_named_by_a_document_exists() {
+    let folders = ["src", "tests", "loadtest"];
+    let tests: BTreeSet<String> =
+        folders.into_iter().flat_map(sources).flat_map(|file| file.functions()).collect();
+    let mut named = 0;
+    for (place, code) in quoted_words() {
+        let (name, is_pending) = match code.strip_prefix("pending ") {
+            Some(name) => (name, true),
+            None => (code.as_str(), false),
+        };
+        let is_sentence = name.matches('_').count() >= 3
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        if is_sentence {
+            named += 1;
+            let exists = tests.contains(name);
+            assert!(exists || is_pending, "{place}: there is no test `{name}`");
+            assert!(!(exists && is_pending), "{place}: `{name}` exists now; drop the word pending");
+        }
+        let starts = ["src/", "tests/", "docs/", "configs/", "scripts/", "loadtest/", "benches/"];
+        if starts.iter().any(|start| code.starts_with(start)) && !code.contains([' ', '*', '{']) {
+            assert!(root().join(&code).exists(), "{place}: there is no file `{code}`");
+        }
+    }
+    assert!(named > 20, "only {named} tests are named: promises need their tests");
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    for document in documents() {
+        let text = read(&document);
+        let base = root().join(&document).parent().expect("a folder").to_owned();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = target.split('#').next().unwrap_or_default();
+            assert!(
+                file.is_empty() || file.contains("://") || base.join(file).exists(),
+                "{document}: no file {file}"
+            );
+        }
+    }
+}
+
+/// `docs/config.md`, whole.
+fn configuration_page() -> String {
+    let mut page = String::from(
+        "# Configuration\n\n\
+         <!-- Generated from src/config/keys.rs: WARMFRONT_BLESS=1 cargo test --test tidy -->\n\n\
+         Strongest first: flag, environment, file, default. The file is `--config FILE`, else\n\
+         `$WARMFRONT_CONFIG`, else `./warmfront.toml` if it exists. Every key but `workers.env` has a\n\
+         variable: `WARMFRONT_` and its path in capitals, `queue.depth` is `WARMFRONT_QUEUE_DEPTH`.\n\n\
+         `warmfront check` prints every problem with its place and starts nothing; `warmfront config`\n\
+         prints every value and where it came from. An unknown key or variable is an error that names\n\
+         the nearest valid one. Ready files: [minimal](../configs/minimal.toml), [fc](../configs/fc.toml).\n\n\
+         Periods have a unit (`1500ms`, `30s`, `2m`) and are at most 24 hours. Sizes are whole bytes or\n\
+         have a unit (`64KiB` is 1024-based, `64kB` 1000-based).\n",
+    );
+    let mut section = None;
+    for key in KEYS {
+        let own = key.path.split_once('.').map(|(section, _)| section);
+        if section != Some(own) {
+            section = Some(own);
+            let title = own.map_or_else(|| "Top level".to_owned(), |name| format!("`[{name}]`"));
+            // Writing to a String cannot fail.
+            let _ = write!(
+                page,
+                "\n## {title}\n\n| key | values | default | flag | what it does |\n|---|---|---|---|---|\n"
+            );
+        }
+        let default = if key.default.is_empty() { "–".to_owned() } else { format!("`{}`", key.default) };
+        let flag = key.flag.map_or_else(
+            || "–".to_owned(),
+            |flag| if flag == "--" { "after `--`".to_owned() } else { format!("`{flag}`") },
+        );
+        let _ =
+            writeln!(page, "| `{}` | {} | {default} | {flag} | {} |", key.path, values(key.kind), key.help);
+    }
+    page
+}
+
+fn values(kind: Kind) -> String {
+    match kind {
+        Kind::Address => "IP address".to_owned(),
+        Kind::Number(min, max) => format!("{min} to {max}"),
+        Kind::AutoOr(min, max) => format!("`auto`, or {min} to {max}"),
+        Kind::Switch => "`true`, `false`".to_owned(),
+        Kind::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+        Kind::Period(Zero::Allowed) => "period, from 0s".to_owned(),
+        Kind::Period(Zero::Refused) => "period, over 0s".to_owned(),
+        Kind::Size(min, max) => format!("{} to {}", size_text(min), size_text(max)),
+        Kind::Path => "path".to_owned(),
+        Kind::Words => "list of words".to_owned(),
+        Kind::Paths => "list of paths".to_owned(),
+        Kind::Variables => "table of texts".to_owned(),
+    }
+}
+
+/// What stands in backticks in the documents, with its place; fenced blocks are examples and left out.
+fn quoted_words() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for document in documents() {
+        let mut is_fenced = false;
+        for (index, line) in read(&document).lines().enumerate() {
+            is_fenced ^= line.trim_start().starts_with("```");
+            if !is_fenced {
+                let codes = line.split('`').skip(1).step_by(2);
+                found.extend(codes.map(|code| (format!("{document}:{}", index + 1), code.to_owned())));
+            }
+        }
+    }
+    found
+}
+
+/// Everything written for people in this repository, as paths from its root.
+fn documents() -> Vec<String> {
+    let top = fs::read_dir(root()).expect("the root").filter_map(Result::ok).map(|entry| entry.path());
+    let mut found: Vec<PathBuf> =
+        top.filter(|path| path.is_file()).chain(files_below(&root().join("docs"))).collect();
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    found.sort();
+    found.iter().map(|path| relative(path)).collect()
+}
+
+// === reading source ===
+
+#[derive(Default)]
+struct Complaints(Vec<String>);
+
+impl Complaints {
+    fn add(&mut self, file: &Source, line: usize, why: &str) {
+        self.0.push(format!("{}:{line}: {why}", file.path));
+    }
+
+    fn none(self) {
+        assert!(self.0.is_empty(), "{} complaints:\n{}", self.0.len(), self.0.join("\n"));
+    }
+}
+
+/// One source file.
+struct Source {
+    /// From the root, e.g. `src/engine/epoll.rs`.
+    path: String,
+    /// The part of the crate it belongs to: `engine`.
+    room: String,
+    /// As written.
+    text: String,
+    /// Without comments and literals, line for line.
+    code: String,
+    /// Without tests either.
+    product: String,
+}
+
+impl Source {
+    fn read(path: &Path) -> Self {
+        let text = fs::read_to_string(path).expect("source is UTF-8");
+        let path = relative(path);
+        let room = path.split('/').nth(1).unwrap_or_default().trim_end_matches(".rs").to_owned();
+        let code = blank_comments_and_literals(&text);
+        let is_test = path.ends_with("/tests.rs") || path.starts_with("tests/");
+        let product = if is_test { String::new() } else { blank_tests(&code) };
+        Self { path, room, text, code, product }
+    }
+
+    fn is_at(&self, place: &str) -> bool {
+        self.path == place || (place.ends_with('/') && self.path.starts_with(place))
+    }
+
+    /// Lines of the product that contain `part`, not as the tail of a longer name.
+    fn mentions(&self, part: &str) -> Vec<usize> {
+        let starts_word = part.starts_with(|c: char| c.is_alphanumeric());
+        let here = |line: &str| {
+            line.match_indices(part).any(|(at, _)| {
+                !starts_word || !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_')
+            })
+        };
+        self.product.lines().enumerate().filter(|(_, line)| here(line)).map(|(index, _)| index + 1).collect()
+    }
+
+    /// Lines of the product that use the package whose crate is `name`.
+    fn uses(&self, name: &str) -> Vec<usize> {
+        let here = |line: &str| {
+            line.match_indices(name).any(|(at, _)| {
+                let (before, after) = (&line[..at], &line[at + name.len()..]);
+                let whole = !before.ends_with(|c: char| c.is_alphanumeric() || "_:.".contains(c));
+                let imported = before.trim_end().ends_with("use") && after.starts_with([';', ' ']);
+                whole && (after.starts_with("::") || imported)
+            })
+        };
+        self.product.lines().enumerate().filter(|(_, line)| here(line)).map(|(index, _)| index + 1).collect()
+    }
+
+    /// The rooms it imports, with lines: `crate::room`, `crate::{a, b}`, and `super` chains that leave the room.
+    fn imports(&self) -> Vec<(usize, String)> {
+        let mut found = Vec::new();
+        for (at, root) in self.code.match_indices("crate::") {
+            if self.code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+                continue;
+            }
+            let line = self.code[..at].lines().count().max(1);
+            found.extend(first_names(&self.code[at + root.len()..]).into_iter().map(|room| (line, room)));
+        }
+        let depth = self.path.split('/').count() - 1 - usize::from(self.path.ends_with("/mod.rs"));
+        for (index, line) in self.code.lines().enumerate() {
+            // A line inside `mod tests { … }` is one module deeper.
+            let own = depth + usize::from(line.starts_with(' ') && self.is_inside_inline_module(index));
+            for (at, _) in line.match_indices("super::").filter(|(at, _)| !line[..*at].ends_with("super::")) {
+                let climbed = line[at..].split("::").take_while(|part| *part == "super").count();
+                if climbed >= own {
+                    let rest = &line[at + climbed * "super::".len()..];
+                    found.extend(first_names(rest).into_iter().map(|room| (index + 1, room)));
+                }
+            }
+        }
+        found
+    }
+
+    fn is_inside_inline_module(&self, index: usize) -> bool {
+        let before: Vec<&str> = self.code.lines().take(index).collect();
+        before
+            .iter()
+            .rev()
+            .find(|line| !line.starts_with(' ') && !line.is_empty())
+            .is_some_and(|line| line.ends_with('{') && words(line).any(|word| word == "mod"))
+    }
+
+    fn functions(&self) -> Vec<String> {
+        let after_fn = |line: &str| {
+            let mut words = words(line).skip_while(|word| *word != "fn");
+            words.nth(1).map(str::to_owned)
+        };
+        self.code.lines().filter_map(after_fn).collect()
+    }
+}
+
+/// `a` of `a::b`; `a` and `c` of `{a::b, c}`.
+fn first_names(path: &str) -> Vec<String> {
+    let name = |text: &str| {
+        text.trim().split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default().to_owned()
+    };
+    let Some(group) = path.strip_prefix('{') else { return vec![name(path)] };
+    let (mut depth, mut start, mut names) = (0, 0, Vec::new());
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' | ',' if depth == 0 => {
+                names.push(name(&group[start..at]));
+                start = at + 1;
+                if c == '}' {
+                    break;
+                }
+            }
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+}
+
+/// The same lines with spaces in place of comments, strings and characters.
+fn blank_comments_and_literals(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    while at < chars.len() {
+        let end = literal_end(&chars, at);
+        if end == at {
+            out.push(chars[at]);
+            at += 1;
+        } else {
+            out.extend(chars[at..end].iter().map(|&c| if c == '\n' { '\n' } else { ' ' }));
+            at = end;
+        }
+    }
+    out
+}
+
+/// One past the comment or literal that starts at `at`; `at` if none does.
+fn literal_end(chars: &[char], at: usize) -> usize {
+    let next = chars.get(at + 1).copied();
+    let after = |from: usize, stop: &dyn Fn(usize) -> bool| {
+        (from..chars.len()).find(|&i| stop(i)).unwrap_or(chars.len())
+    };
+    match (chars[at], next) {
+        ('/', Some('/')) => after(at, &|i| chars[i] == '\n'),
+        ('/', Some('*')) => after(at + 2, &|i| chars[i - 1] == '*' && chars[i] == '/') + 1,
+        ('r', Some('"' | '#')) => {
+            let hashes = chars[at + 1..].iter().take_while(|&&c| c == '#').count();
+            if chars.get(at + 1 + hashes) != Some(&'"') {
+                return at; // A raw identifier.
+            }
+            let first = at + 2 + hashes;
+            let closes = |i: usize| {
+                chars[i] == '"' && chars[i + 1..].iter().take(hashes).filter(|&&c| c == '#').count() == hashes
+            };
+            after(first, &closes) + 1 + hashes
+        }
+        ('"', _) => {
+            let mut i = at + 1;
+            while i < chars.len() && chars[i] != '"' {
+                i += if chars[i] == '\\' { 2 } else { 1 };
+            }
+            (i + 1).min(chars.len())
+        }
+        ('\'', Some('\\')) => after(at + 3, &|i| chars[i] == '\'') + 1,
+        ('\'', Some(_)) if chars.get(at + 2) == Some(&'\'') => at + 3,
+        _ => at,
+    }
+}
+
+/// The same lines without the items under `#[cfg(test)]`.
+fn blank_tests(code: &str) -> String {
+    let mut out = String::with_capacity(code.len());
+    let mut hidden: Option<String> = None;
+    for line in code.lines() {
+        if hidden.is_none() && line.trim_start().starts_with("#[cfg(test)]") {
+            hidden = Some(line[..line.len() - line.trim_start().len()].to_owned());
+        } else if let Some(indent) = &hidden {
+            let is_end = line == format!("{indent}}}")
+                || (line.ends_with(';')
+                    && line.strip_prefix(indent.as_str()).is_some_and(|rest| !rest.starts_with(' ')));
+            if is_end {
+                hidden = None;
+            }
+        } else {
+            out.push_str(line);
+        }
+        out.push('\n');
+    }
+    out
+}
+
+fn sources(folder: &str) -> Vec<Source> {
+    let mut paths = files_below(&root().join(folder));
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    paths.sort();
+    paths.iter().map(|path| Source::read(path)).collect()
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok) {
+        let path = entry.path();
+        if path.is_dir() {
+            if !path.ends_with("node_modules") {
+                found.extend(files_below(&path));
+            }
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+// === the reader reads ===
+
+#[test]
+fn comments_literals_and_tests_are_no_code() {
+    let text = "a(\"crate::x // y\"); // crate::b\nlet c: &'static str = r#\"crate::c\"#; let d = '\"';\n/* crate::e */ crate::f\n";
+    assert_eq!(blank_comments_and_literals(text).matches("crate::").count(), 1);
+    let code = "fn a() {}\n#[cfg(test)]\nmod tests {\n    x.unwrap()\n}\nfn b() {}\n#[cfg(test)]\nmod tests;\nfn c() {}\n";
+    assert_eq!(blank_tests(code).split_whitespace().collect::<String>(), "fna(){}fnb(){}fnc(){}");
+}
+
+#[test]
+fn imports_are_found_however_they_are_written() {
+    assert_eq!(first_names("config::{a, b};"), ["config"]);
+    assert_eq!(first_names("{config::{a, b}, id, sys::x};"), ["config", "id", "sys"]);
+    let source = |path: &str, text: &str| {
+        let code = blank_comments_and_literals(text);
+        Source { path: path.into(), room: "x".into(), text: text.into(), product: code.clone(), code }
+    };
+    let rooms = |path: &str, text: &str| {
+        source(path, text).imports().into_iter().map(|(_, room)| room).collect::<Vec<_>>()
+    };
+    assert_eq!(rooms("src/proxy/line.rs", "use super::super::config;\nuse super::gate;\n"), ["config"]);
+    assert_eq!(rooms("src/proxy/mod.rs", "use super::config;\n"), ["config"]);
+    assert_eq!(rooms("src/app.rs", "mod tests {\n    use super::x;\n}\n"), [""; 0]);
+    assert!(may_import("http1", "proxy").is_err() && may_import("upstream", "worker").is_err());
+    assert!(may_import("telemetry", "sys").is_err() && may_import("http1", "telemetry").is_ok());
+    assert_eq!(source("src/a.rs", "use tokio::net;\nself.tokio::x();\n").uses("tokio"), [1]);
+}

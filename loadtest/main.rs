@@ -38,7 +38,7 @@ struct Cli {
 enum Command {
     /// Send requests in a closed loop and report latency; fails if any request failed.
     Load(load::LoadArgs),
-    /// Answer requests on a Unix socket; the path says how: /b/<bytes>, /c/<chunked bytes>, /h/<fields>.
+    /// Answer requests on a Unix socket; the path says how: `/b/<bytes>`, `/c/<chunked bytes>`, `/h/<fields>`.
     Serve(serve::ServeArgs),
     /// Copy bytes between TCP connections and Unix sockets without reading them.
     Relay(relay::RelayArgs),

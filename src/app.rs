@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use crate::clock;
+use crate::config::units::period_text;
 use crate::config::{CommandChoice, Config, WorkerSource, Workers};
 use crate::engine::epoll::{DataPlane, Order};
 use crate::error::Problem;
@@ -189,7 +190,7 @@ impl Running {
                 "draining: {} in flight, {} waiting; at most {}",
                 self.in_flight(),
                 self.proxy.gate.waiting(),
-                humantime::format_duration(patience)
+                period_text(patience)
             ));
         }
         self.data.order(Order::Drain);

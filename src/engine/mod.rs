@@ -1,9 +1,9 @@
 //! How bytes move: drivers around `http1` and the walk.
 //!
 //! [`epoll`] is the engine: tokio's current-thread runtime, one per data-plane
-//! thread. [`relay`](mod@relay), [`exchange`](mod@exchange) and
-//! [`connection`](mod@connection) are written against the two small traits below,
-//! so that `sim` can run the same code in memory under virtual time.
+//! thread. `relay`, `exchange` and `connection` are written against the two
+//! small traits below, so that `sim` can run the same code in memory under
+//! virtual time.
 
 mod buffer;
 mod connection;

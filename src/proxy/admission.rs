@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use super::line::{Line, Ticket};
 use crate::clock;
 use crate::config::Queue;
+use crate::config::units::period_text;
 use crate::upstream::lease::Lease;
 use crate::upstream::pool::{Pool, Worker};
 
@@ -54,7 +55,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::QueueFull { depth } => write!(f, "queue.depth={depth}"),
             Self::QueueBytes { bytes } => write!(f, "queue.bytes={bytes}"),
-            Self::Late { timeout } => write!(f, "queue.timeout={}", humantime::format_duration(*timeout)),
+            Self::Late { timeout } => write!(f, "queue.timeout={}", period_text(*timeout)),
             Self::NotStarted => f.write_str("workers-not-started"),
             Self::Stopping => f.write_str("stopping"),
         }

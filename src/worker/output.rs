@@ -5,7 +5,7 @@
 //! worker that hangs because nobody empties its pipe, and a control plane that
 //! hangs because nobody empties ours. Hence one thread does the (blocking)
 //! writing behind a bounded queue, and when that queue stays full for
-//! [`PATIENCE`], lines are counted instead of kept.
+//! `PATIENCE`, lines are counted instead of kept.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -13,13 +13,14 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::telemetry::say::utc_now;
 use crate::upstream::pool::WorkerId;
 
 /// Longest line we write, newline included: the platform's bound.
@@ -211,8 +212,7 @@ impl Lane {
 
     fn frame(&self, piece: &[u8]) -> Vec<u8> {
         let mut line = Vec::with_capacity(piece.len() + FRAME_BYTES);
-        let date = humantime::format_rfc3339_millis(SystemTime::now());
-        let _ = write!(line, "{date} [w{}] ", self.worker);
+        let _ = write!(line, "{} [w{}] ", utc_now(), self.worker);
         line.extend_from_slice(piece);
         line.push(b'\n');
         line

@@ -252,7 +252,7 @@ pub const KEYS: &[Key] = &[
         "Longest head of a request or response: start line and fields, in bytes.",
     ),
     Key::new("limits.target_bytes", Size(64, 16 * MIB), "16KiB", "Longest request target, in bytes."),
-    Key::new("limits.fields", Number(16, 4096), "256", "Most header fields in one head."),
+    Key::new("limits.fields", Number(16, 512), "256", "Most header fields in one head."),
     Key::new(
         "limits.discard_bytes",
         Size(0, 1024 * GIB),

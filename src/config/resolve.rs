@@ -28,8 +28,8 @@ pub const BOOTSTRAP: &str = "/code/bootstrap";
 const SOCKET_PATH_BYTES: usize = 108;
 
 /// Longest parent of the private socket directory: what [`SOCKET_PATH_BYTES`] leaves after
-/// `/warmfront-XXXXXXXX/worker-511.sock`.
-const SOCKET_DIR_BYTES_MAX: usize = 72;
+/// `/warmfront-<pid>-<8 hex digits>/w<worker>-<life>.sock` at its longest.
+const SOCKET_DIR_BYTES_MAX: usize = 59;
 
 /// Keys that only mean something for workers we start.
 const SPAWN_ONLY: &[&str] = &[

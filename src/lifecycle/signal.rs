@@ -14,23 +14,13 @@ pub enum Request {
         /// The signal's number.
         signal: i32,
     },
-    /// End now, with [`Request::exit_code`] (TERM or INT, any further time).
+    /// End now, with 128 + n (TERM or INT, any further time).
     LeaveNow {
         /// The signal's number.
         signal: i32,
     },
     /// HUP: reserved for reading the configuration again; say one line and go on.
     Reload,
-}
-
-impl Request {
-    /// What the process exits with if it obeys: 128 + n where it leaves at once.
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::LeaveNow { signal } => u8::try_from(128 + signal).unwrap_or(u8::MAX),
-            Self::Shutdown { .. } | Self::Reload => 0,
-        }
-    }
 }
 
 /// The signals of this process, from now on.
@@ -99,9 +89,7 @@ mod tests {
         assert_eq!(judge.on_signal(SignalKind::hangup()), Request::Reload);
         assert_eq!(judge.on_signal(SignalKind::terminate()), Request::Shutdown { signal: 15 });
         assert_eq!(judge.on_signal(SignalKind::hangup()), Request::Reload);
-        let second = judge.on_signal(SignalKind::interrupt());
-        assert_eq!(second, Request::LeaveNow { signal: 2 });
-        assert_eq!(second.exit_code(), 130);
+        assert_eq!(judge.on_signal(SignalKind::interrupt()), Request::LeaveNow { signal: 2 });
     }
 
     #[tokio::test]

@@ -30,7 +30,7 @@ use crate::error::Problem;
 use crate::sys;
 use crate::upstream::pool::{Address, Publisher, Worker, WorkerId};
 
-use super::diagnose::{exit, silence};
+use super::diagnose::{exit, quoted, silence};
 use super::output::{Output, Sink, Written};
 use super::probe;
 use super::report::Report;
@@ -422,7 +422,7 @@ impl Supervisor {
 
     fn crash_loop_problem(&self, worker: WorkerId, exits: u32, summary: &str) -> Problem {
         let argv = &self.launcher.spawn().argv;
-        let command: Vec<_> = argv.iter().map(|word| word.display().to_string()).collect();
+        let command: Vec<_> = argv.iter().map(|word| quoted(&word.to_string_lossy())).collect();
         Problem::new(
             format!("No worker ever became ready: worker {worker} {summary}"),
             format!("It did so {exits} times in a row."),

@@ -130,6 +130,8 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
             }
         } else {
             up.buffer.clear();
+            // Should the exchange end before more comes, nothing of what was sent is left.
+            (up.next, up.until) = (up.buffer.start, up.buffer.start);
             up.intact = false;
             match poll_fill(self.client, up.buffer, cx) {
                 Poll::Pending => Progress::Waiting,

@@ -94,6 +94,15 @@ impl Buffer {
         }
     }
 
+    /// Takes back, into an empty buffer, what was [`Buffer::filled`] in another one. A head that has
+    /// been edited since may have grown into the headroom, and keeps that place.
+    pub(super) fn restore(&mut self, bytes: &[u8]) {
+        let limit = self.bytes.len() - TAILROOM;
+        self.start = HEADROOM.min(limit - bytes.len());
+        self.end = self.start + bytes.len();
+        self.bytes[self.start..self.end].copy_from_slice(bytes);
+    }
+
     /// Appends `bytes`, which must fit.
     pub(super) fn append(&mut self, bytes: &[u8]) {
         self.space()[..bytes.len()].copy_from_slice(bytes);

@@ -115,7 +115,7 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
             Held::Buffer(buffer) | Held::Spent(buffer) => buffer,
             Held::Parked(bytes) => {
                 let mut buffer = self.plane.buffers.get();
-                buffer.append(&bytes);
+                buffer.restore(&bytes);
                 buffer
             }
         }

@@ -53,6 +53,15 @@ pub(super) struct Http1Exchange<'a, C, D: Dial> {
 
 /// The request's first bytes.
 enum Held {
+/// One try that failed before an answer began.
+struct Failure {
+    cause: Cause,
+    delivery: Delivery,
+    repeatable: bool,
+    /// Whether the connection had waited idle before.
+    was_idle: bool,
+}
+
     /// Where they arrived.
     Buffer(Buffer),
     /// While waiting: in a block of exactly their size.
@@ -154,13 +163,18 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
     }
 
     /// One try on one connection.
-    async fn attempt<'g>(&mut self, in_flight: &mut InFlight<'g>) -> Result<(), (Cause, Delivery, bool)> {
+    async fn attempt<'g>(&mut self, in_flight: &mut InFlight<'g>) -> Result<(), Failure> {
         let worker = std::sync::Arc::clone(in_flight.worker());
         let connection = match self.plane.connection(&worker).await {
             Ok(connection) => connection,
             Err(error) => {
                 worker.suspect();
-                return Err((Cause::Connect(error), Delivery::Nothing, true));
+                return Err(Failure {
+                    cause: Cause::Connect(error),
+                    delivery: Delivery::Nothing,
+                    repeatable: true,
+                    was_idle: false,
+                });
             }
         };
         in_flight.on_connected();
@@ -179,6 +193,7 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
             up: RequestBytes {
                 buffer: &mut buffer,
                 body: &mut *self.body,
+        let was_idle = connection.uses > 0;
                 next,
                 until,
                 written: 0,
@@ -214,7 +229,9 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
                 None
             }
             End::Failed(cause, delivery) => {
-                Some((cause, delivery, self.request.repeatable && intact && self.body.is_complete()))
+                self.question = relay.down.own();
+                let repeatable = self.request.repeatable && intact && self.body.is_complete();
+                Some(Failure { cause, delivery, repeatable, was_idle })
             }
         };
         self.held = match &failure {
@@ -265,9 +282,11 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
             match self.attempt(&mut in_flight).await {
                 Ok(()) => return Ok(()),
                 // A kept-alive connection that closed while nobody looked: the next one, same slot. Ends
-                // because every failed one is gone for good.
-                Err((Cause::Closed, Delivery::Nothing, _)) => {}
-                Err((cause, delivery, repeatable)) => {
+                // because every failed one is gone for good; a new one that closes at once is not.
+                Err(Failure {
+                    cause: Cause::Closed, delivery: Delivery::Nothing, was_idle: true, ..
+                }) => {}
+                Err(Failure { cause, delivery, repeatable, .. }) => {
                     return Err(Failed { in_flight, cause, delivery, repeatable });
                 }
             }

@@ -47,6 +47,8 @@ pub(super) struct Http1Exchange<'a, C, D: Dial> {
     /// The rest of the body.
     body: &'a mut Body,
     departure: Departure,
+    /// What is left of a question that the client did not take at once.
+    question: &'static [u8],
     edited: bool,
     after: After,
 }
@@ -90,6 +92,7 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
             body_len,
             body,
             departure: Departure::default(),
+            question: b"",
             edited: false,
             after: After::KeepAlive,
         }
@@ -162,6 +165,18 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
         self.head_len = end - buffer.start;
     }
 
+    /// Sends what is left of the question.
+    ///
+    /// # Cancel safety
+    /// What was not sent stays in `question`: a part of it would spoil the answer behind it.
+    async fn finish_question(&mut self) -> std::io::Result<()> {
+        while !self.question.is_empty() {
+            let written = self.client.write(self.question).await?;
+            self.question = &self.question[written..];
+        }
+        Ok(())
+    }
+
     /// One try on one connection.
     async fn attempt<'g>(&mut self, in_flight: &mut InFlight<'g>) -> Result<(), Failure> {
         let worker = std::sync::Arc::clone(in_flight.worker());
@@ -200,7 +215,7 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
                 intact: true,
                 stopped: false,
             },
-            down: ResponseBytes::new(&self.plane.limits),
+            down: ResponseBytes::new(&self.plane.limits, std::mem::take(&mut self.question)),
             connection: Some(connection),
             in_flight,
             departure,
@@ -270,7 +285,10 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
         let answer = if self.request.minor_version == 0 { Answer::NotBegunPlain } else { Answer::NotBegun };
         loop {
             let advice = poll_fn(|cx| self.departure.poll(self.client, answer, 0, cx)).await;
-            if advice == Advice::Gone || self.client.write_all(QUESTION).await.is_err() {
+            if advice == Advice::Ask {
+                self.question = QUESTION;
+            }
+            if advice == Advice::Gone || self.finish_question().await.is_err() {
                 self.after = After::Abort;
                 return;
             }
@@ -299,7 +317,11 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
         let close = reply.close || !self.request.persistent || self.plane.is_draining() || body_in_doubt;
         let bytes = reply.to_bytes(close, self.request.is_head);
         context.finish_locally(&reply, bytes.len());
-        self.after = match self.client.write_all(&bytes).await {
+        let sent = match self.finish_question().await {
+            Ok(()) => self.client.write_all(&bytes).await,
+            Err(error) => Err(error),
+        };
+        self.after = match sent {
             Ok(()) if close => After::Close,
             Ok(()) => After::KeepAlive,
             Err(_) => After::Abort,

@@ -234,7 +234,12 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
     }
 
     fn failed(&self, cause: Cause, delivery: Delivery) -> End {
-        if self.down.has_begun() { End::Aborted } else { End::Failed(cause, delivery) }
+        // Behind a part of an interim answer no other can follow.
+        if self.down.has_begun() || self.down.pending().is_some() {
+            End::Aborted
+        } else {
+            End::Failed(cause, delivery)
+        }
     }
 
     fn delivery(&self) -> Delivery {

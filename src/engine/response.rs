@@ -72,14 +72,16 @@ pub(super) struct ResponseBytes<'a> {
 }
 
 impl<'a> ResponseBytes<'a> {
-    pub(super) fn new(limits: &'a Limits) -> Self {
+    /// An answer behind `own` bytes.
+    pub(super) fn new(limits: &'a Limits, own: &'static [u8]) -> Self {
         Self {
             limits,
             buffer: None,
             phase: Phase::Head,
             next: 0,
             until: 0,
-            own: b"",
+            own,
+            heard: false,
             status: 0,
             worker_persistent: false,
             excess: false,
@@ -102,6 +104,11 @@ impl<'a> ResponseBytes<'a> {
 
     /// Puts bytes of our own in front. Only while nothing is pending.
     pub(super) fn ask(&mut self, question: &'static [u8]) {
+    /// What is left of them.
+    pub(super) fn own(&self) -> &'static [u8] {
+        self.own
+    }
+
         self.own = question;
     }
 

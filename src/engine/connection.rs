@@ -48,8 +48,8 @@ pub(super) async fn serve_connection<C: Stream, D: Dial>(plane: Rc<Plane<D>>, mu
         let (after, buffer) = exchange.into_rest();
         rest = match after {
             After::Abort => return,
-            After::Close if body.is_complete() && buffer.filled().is_empty() => {
-                // Nothing of the client's is unread: the close cannot turn into a reset.
+            After::Close if !request.persistent && body.is_complete() && buffer.filled().is_empty() => {
+                // The client said that nothing follows: the close cannot turn into a reset.
                 let _ = client.shutdown().await;
                 return;
             }

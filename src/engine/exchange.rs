@@ -232,6 +232,10 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
             }
             End::ClientGone => {
                 in_flight.finish(Outcome::ClientGone);
+                // Its leaving may be a guess (`departure`); should it be there, a cut must not look like the end.
+                if ends_by_close {
+                    self.client.reset_on_close();
+                }
                 self.after = After::Abort;
                 None
             }
@@ -239,8 +243,10 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
                 in_flight.finish(Outcome::Aborted);
                 if ends_by_close {
                     self.client.reset_on_close();
-                }
-                self.after = After::Abort;
+                    After::Abort
+                } else {
+                    After::Close
+                };
                 None
             }
             End::Failed(cause, delivery) => {

@@ -53,8 +53,6 @@ pub(super) struct Http1Exchange<'a, C, D: Dial> {
     after: After,
 }
 
-/// The request's first bytes.
-enum Held {
 /// One try that failed before an answer began.
 struct Failure {
     cause: Cause,
@@ -64,6 +62,8 @@ struct Failure {
     was_idle: bool,
 }
 
+/// The request's first bytes.
+enum Held {
     /// Where they arrived.
     Buffer(Buffer),
     /// While waiting: in a block of exactly their size.
@@ -193,6 +193,7 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
             }
         };
         in_flight.on_connected();
+        let was_idle = connection.uses > 0;
         let mut buffer = self.take_buffer();
         self.edit_head(&mut buffer, in_flight);
         let (next, until) = (buffer.start, buffer.start + self.head_len + self.body_len);
@@ -208,7 +209,6 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
             up: RequestBytes {
                 buffer: &mut buffer,
                 body: &mut *self.body,
-        let was_idle = connection.uses > 0;
                 next,
                 until,
                 written: 0,
@@ -241,7 +241,9 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
             }
             End::Aborted => {
                 in_flight.finish(Outcome::Aborted);
-                if ends_by_close {
+                // Where a clean close would look like the end, it must be a reset. Elsewhere it must not:
+                // a reset would destroy what was sent, earlier answers included.
+                self.after = if ends_by_close {
                     self.client.reset_on_close();
                     After::Abort
                 } else {

@@ -208,7 +208,7 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
     fn worker_closed(&mut self, cleanly: bool) -> Progress {
         if !self.down.has_begun() {
             let cause = Cause::Closed;
-            let delivery = if self.down.holds_bytes() { Delivery::Something } else { self.delivery() };
+            let delivery = if self.down.has_heard() { Delivery::Something } else { self.delivery() };
             return Progress::Ended(End::Failed(cause, delivery));
         }
         if cleanly && self.down.on_close() {

@@ -58,6 +58,8 @@ pub(super) struct ResponseBytes<'a> {
     until: usize,
     /// Bytes of our own that go first.
     own: &'static [u8],
+    /// Whether the worker has said anything.
+    heard: bool,
     status: u16,
     /// Whether the worker keeps its connection open.
     worker_persistent: bool,
@@ -102,13 +104,13 @@ impl<'a> ResponseBytes<'a> {
         }
     }
 
-    /// Puts bytes of our own in front. Only while nothing is pending.
-    pub(super) fn ask(&mut self, question: &'static [u8]) {
     /// What is left of them.
     pub(super) fn own(&self) -> &'static [u8] {
         self.own
     }
 
+    /// Puts bytes of our own in front. Only while nothing is pending.
+    pub(super) fn ask(&mut self, question: &'static [u8]) {
         self.own = question;
     }
 
@@ -130,9 +132,9 @@ impl<'a> ResponseBytes<'a> {
         matches!(self.phase, Phase::Complete) && self.pending().is_none()
     }
 
-    /// Whether bytes of an answer were received and are not understood yet.
-    pub(super) fn holds_bytes(&self) -> bool {
-        self.buffer.as_ref().is_some_and(|buffer| !buffer.filled().is_empty())
+    /// Whether any byte was received, of an interim answer or of the final one.
+    pub(super) fn has_heard(&self) -> bool {
+        self.heard
     }
 
     /// Whether more must be read from the worker. False while received bytes are undigested.
@@ -184,7 +186,7 @@ impl<'a> ResponseBytes<'a> {
 
     /// Gives the buffer back if it holds nothing: waiting needs none.
     pub(super) fn release_unused(&mut self) {
-        if !self.holds_bytes() {
+        if self.buffer.as_ref().is_some_and(|buffer| buffer.filled().is_empty()) {
             self.buffer = None;
         }
     }
@@ -199,6 +201,7 @@ impl<'a> ResponseBytes<'a> {
         keep: bool,
         request_body: &Body,
     ) -> Result<Step, Cause> {
+        self.heard = true;
         match self.phase {
             Phase::Head => self.digest_head(request, keep, request_body),
             Phase::Body { .. } => self.digest_body(),

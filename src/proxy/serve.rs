@@ -17,7 +17,7 @@ const ATTEMPTS_MAX: u32 = 5;
 /// or there is nobody left to answer.
 pub async fn serve<E: Exchange>(proxy: &Proxy, exchange: &mut E) {
     let mut context = Context::begin(proxy, exchange.head());
-    let mut attempts = 0;
+    let (mut attempts, mut repeated) = (0, false);
     loop {
         let permit = match proxy.gate.try_enter() {
             Some(permit) => permit,
@@ -34,7 +34,8 @@ pub async fn serve<E: Exchange>(proxy: &Proxy, exchange: &mut E) {
         match exchange.relay(InFlight::new(context, permit)).await {
             Ok(()) => return,
             Err(failed) => {
-                let again = attempts < ATTEMPTS_MAX && may_repeat(&failed);
+                let again = attempts < ATTEMPTS_MAX && may_repeat(&failed, repeated);
+                repeated |= failed.delivery != Delivery::Nothing;
                 context = failed.in_flight.into_context();
                 if !again {
                     let reply = LocalReply::failed(&failed.cause, context.id);
@@ -73,11 +74,12 @@ async fn stand_in_line<'g, E: Exchange>(
 
 /// Whether a failed request may be sent again: only if it provably did nothing, or
 /// if its method promises that twice is as good as once (RFC 9110 §9.2.2) and an
-/// idle connection may just have been closing.
-fn may_repeat(failed: &Failed<'_>) -> bool {
+/// idle connection may just have been closing. The second kind once only: a request
+/// that ends the workers it meets must not meet them all.
+fn may_repeat(failed: &Failed<'_>, repeated: bool) -> bool {
     match failed.delivery {
         Delivery::Nothing => true,
-        Delivery::ReusedConnection => failed.repeatable,
+        Delivery::ReusedConnection => failed.repeatable && !repeated,
         Delivery::Something => false,
     }
 }

@@ -1,3 +1,6 @@
 //! Behaviour of the built binary, one file per promise.
 
 mod cli;
+mod forwarding;
+mod framing;
+mod support;

@@ -1,0 +1,45 @@
+//! A client of the FC port that says exactly the bytes it is given.
+
+use std::net::{Shutdown, TcpStream};
+use std::ops::{Deref, DerefMut};
+
+use super::wire::Wire;
+use super::{GUARD, Response};
+
+/// One connection to the sidecar.
+pub(crate) struct Client(Wire<TcpStream>);
+
+impl Client {
+    pub(crate) fn connect(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("the port accepts");
+        stream.set_read_timeout(Some(GUARD)).expect("a timeout");
+        stream.set_write_timeout(Some(GUARD)).expect("a timeout");
+        stream.set_nodelay(true).expect("no delay");
+        Self(Wire::new(stream))
+    }
+
+    /// Sends a request and reads its answer.
+    pub(crate) fn ask(&mut self, request: impl AsRef<[u8]>) -> Response {
+        self.send(request);
+        self.response()
+    }
+
+    /// Says that no more bytes will come, and still reads.
+    pub(crate) fn finish_speaking(&self) {
+        self.stream.shutdown(Shutdown::Write).expect("open until now");
+    }
+}
+
+impl Deref for Client {
+    type Target = Wire<TcpStream>;
+
+    fn deref(&self) -> &Wire<TcpStream> {
+        &self.0
+    }
+}
+
+impl DerefMut for Client {
+    fn deref_mut(&mut self) -> &mut Wire<TcpStream> {
+        &mut self.0
+    }
+}

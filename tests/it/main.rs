@@ -3,4 +3,6 @@
 mod cli;
 mod forwarding;
 mod framing;
+mod keepalive;
+mod streaming;
 mod support;

@@ -1,0 +1,184 @@
+//! Connections outlive requests, on both sides, and end only for a reason.
+
+use std::net::TcpStream;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+use crate::support::{Client, Connection, End, Setup, Sidecar, Worker, eventually, get, ok, post};
+
+/// How soon a worker must learn that its client left.
+const CANCEL_MAX: Duration = Duration::from_millis(100);
+
+#[test]
+fn many_requests_on_one_connection_use_one_worker_connection() {
+    thousand_requests(1_000);
+}
+
+/// The next final answer; a client may be asked by `100 Continue` whether it is still there.
+fn final_response(client: &mut Client) -> crate::support::Response {
+    loop {
+        let response = client.response();
+        if response.status() >= 200 {
+            return response;
+        }
+        assert_eq!(response.head, "HTTP/1.1 100 Continue\r\n\r\n");
+    }
+}
+
+#[test]
+fn a_half_closed_client_gets_its_answer_from_a_fast_worker() {
+    let worker = Worker::listen().echo_targets();
+    let sidecar = Setup::forward(&[worker.path()]).start();
+    for number in 0..20 {
+        let target = format!("/{number}");
+        let mut client = sidecar.client();
+        client.send(if number % 2 == 0 { get(&target) } else { post(&target, "x") });
+        client.finish_speaking();
+        assert_eq!(final_response(&mut client).text(), target);
+        assert_eq!(client.end(), End::Clean);
+    }
+}
+
+#[test]
+fn a_half_closed_client_gets_its_answer_from_a_slow_worker() {
+    let worker = Worker::listen().serve(|connection| {
+        while let Some(request) = connection.next_request() {
+            thread::sleep(Duration::from_millis(300));
+            connection.send(ok(request.target()));
+        }
+    });
+    let sidecar = Setup::forward(&[worker.path()]).flag("--concurrency", "4").start();
+    let clients: Vec<Client> = [get("/a"), post("/b", "x"), "GET /c HTTP/1.0\r\n\r\n".to_owned()]
+        .iter()
+        .map(|request| {
+            let mut client = sidecar.client();
+            client.send(request);
+            client.finish_speaking();
+            client
+        })
+        .collect();
+    for (mut client, target) in clients.into_iter().zip(["/a", "/b", "/c"]) {
+        assert_eq!(final_response(&mut client).text(), target);
+        assert_eq!(client.end(), End::Clean);
+    }
+}
+
+#[test]
+fn a_half_closed_client_gets_an_answer_that_comes_in_parts() {
+    let worker = Worker::listen();
+    let sidecar = Setup::forward(&[worker.path()]).start();
+    let mut client = sidecar.client();
+    client.send(get("/"));
+    client.finish_speaking();
+    let mut connection = worker.accept();
+    connection.request();
+    connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let head = client.head();
+    if head.starts_with("HTTP/1.1 100") {
+        client.head();
+    }
+    for part in ["a", "b", "c"] {
+        connection.send(format!("1\r\n{part}\r\n"));
+        assert_eq!(client.chunk(), part.as_bytes());
+    }
+    connection.send("0\r\n\r\n");
+    assert_eq!(client.chunks().0, b"");
+    assert_eq!(client.end(), End::Clean);
+}
+
+/// How long after the client's close the worker sees the end. `begin` is what the worker
+/// has said by then. Others must not notice.
+fn cancel(sidecar: &Sidecar, worker: &Worker, begin: &str) -> Duration {
+    let mut client = sidecar.client();
+    client.send(get("/slow"));
+    let mut connection = worker.accept();
+    connection.request();
+    if !begin.is_empty() {
+        connection.send(begin);
+        let head = client.head();
+        assert!(begin.starts_with(&head));
+        client.take(begin.len() - head.len());
+    }
+    let began = Instant::now();
+    drop(client);
+    connection.end();
+    began.elapsed()
+}
+
+fn a_close_reaches_the_worker(begin: &str) {
+    let worker = Worker::listen();
+    let sidecar = Setup::forward(&[worker.path()]).flag("--concurrency", "2").start();
+    let mut other = sidecar.client();
+    other.send(get("/other"));
+    let mut busy = worker.accept();
+    busy.request();
+    // One slot is left: each round needs the slot of the round before.
+    let mut times: Vec<Duration> = (0..5).map(|_| cancel(&sidecar, &worker, begin)).collect();
+    times.sort();
+    assert!(times[2] < CANCEL_MAX, "{times:?}");
+    busy.send(ok("untouched"));
+    assert_eq!(other.response().text(), "untouched");
+    sidecar.stdout.wait_for_count("outcome=client_gone", 5);
+}
+
+#[test]
+fn a_client_that_leaves_before_the_answer_ends_its_request_at_once() {
+    a_close_reaches_the_worker("");
+}
+
+#[test]
+fn a_client_that_leaves_a_stream_of_events_ends_its_request_at_once() {
+    a_close_reaches_the_worker("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n");
+}
+
+#[test]
+fn a_client_that_leaves_an_answer_with_a_length_ends_its_request_at_once() {
+    a_close_reaches_the_worker("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello");
+}
+
+#[test]
+fn a_client_that_leaves_a_flowing_answer_ends_its_request_at_once() {
+    let worker = Worker::listen();
+    let sidecar = Setup::forward(&[worker.path()]).start();
+    let mut client = sidecar.client();
+    client.send(get("/"));
+    let mut connection = worker.accept();
+    connection.request();
+    let (sender, ended) = channel();
+    thread::spawn(move || {
+        use std::io::Write as _;
+        connection.send("HTTP/1.1 200 OK\r\n\r\n");
+        while connection.stream.write_all(&[b'x'; 4096]).is_ok() {}
+        // The test may be over already.
+        let _ = sender.send(Instant::now());
+    });
+    client.head();
+    client.take(1 << 20);
+    let began = Instant::now();
+    drop(client);
+    let end = ended.recv_timeout(crate::support::GUARD).expect("the worker learns of it");
+    assert!(end.duration_since(began) < Duration::from_secs(1));
+    let mut next = sidecar.client();
+    next.send(get("/next"));
+    let mut connection = worker.accept();
+    connection.request();
+    connection.send(ok("next"));
+    assert_eq!(next.response().text(), "next");
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_its_body_ends_its_request() {
+    let worker = Worker::listen();
+    let sidecar = Setup::forward(&[worker.path()]).start();
+    let mut client = sidecar.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhello");
+    let mut connection = worker.accept();
+    connection.head();
+    assert_eq!(connection.take(5), b"hello");
+    drop(client);
+    connection.end();
+    sidecar.stdout.wait_for("outcome=client_gone");
+}

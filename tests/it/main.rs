@@ -1,5 +1,6 @@
 //! Behaviour of the built binary, one file per promise.
 
+mod admission;
 mod cli;
 mod forwarding;
 mod framing;

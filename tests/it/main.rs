@@ -1,9 +1,11 @@
 //! Behaviour of the built binary, one file per promise.
 
+mod access_log;
 mod admission;
 mod cli;
 mod forwarding;
 mod framing;
 mod keepalive;
+mod processes;
 mod streaming;
 mod support;

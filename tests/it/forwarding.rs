@@ -315,6 +315,39 @@ fn a_keep_alive_http_1_0_worker_with_a_length_is_asked_again() {
 }
 
 #[test]
+fn an_early_answer_arrives_while_the_request_body_is_still_coming() {
+    let (_sidecar, worker, mut client) = pair();
+    let head =
+        format!("POST / HTTP/1.1\r\nHost: a\r\nx-fc-request-id: {ID}\r\nContent-Length: 100000\r\n\r\n");
+    client.send(format!("{head}{}", "x".repeat(1000)));
+    let mut connection = worker.accept();
+    assert_eq!(connection.head(), head);
+    connection.send("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig");
+    let response = client.response();
+    assert_eq!((response.status(), response.text()), (413, "big"));
+    assert_eq!(response.field("connection"), None, "the connection stays usable");
+    // The rest of the body goes nowhere, and the next request is found behind it.
+    client.send("x".repeat(99_000) + &get("/next"));
+    let (_, received, response) = exchange(&worker, &mut client, "", &ok("next"));
+    assert_eq!((received, response.text()), (get("/next"), "next"));
+    let (rest, _) = connection.rest();
+    assert!(rest.len() <= 1000, "{} bytes were sent to a worker that had answered", rest.len());
+}
+
+#[test]
+fn an_early_answer_to_a_chunked_request_leaves_the_connection_usable() {
+    let (_sidecar, worker, mut client) = pair();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+    let mut connection = worker.accept();
+    connection.head();
+    connection.send(ok("early"));
+    assert_eq!(client.response().text(), "early");
+    client.send("5\r\nGET /\r\n0\r\nTrailer: x\r\n\r\n".to_owned() + &get("/next"));
+    let (_, received, response) = exchange(&worker, &mut client, "", &ok("next"));
+    assert_eq!((received, response.text()), (get("/next"), "next"));
+}
+
+#[test]
 fn an_early_answer_survives_a_worker_that_closes_with_the_body_unread() {
     let (_sidecar, worker, mut client) = pair();
     for round in 0..10 {

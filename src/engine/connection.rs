@@ -36,6 +36,7 @@ pub(super) async fn serve_connection<C: Stream, D: Dial>(plane: Rc<Plane<D>>, mu
     loop {
         let (request, buffer) = match read_head(&plane, &mut client, &resting, rest.take()).await {
             Incoming::Request(request, buffer) => (request, buffer),
+            Incoming::Nothing => continue,
             Incoming::End => return,
             Incoming::Refused(refused, buffer) => return refuse(&plane, client, buffer, &refused).await,
         };
@@ -67,6 +68,8 @@ pub(super) async fn serve_connection<C: Stream, D: Dial>(plane: Rc<Plane<D>>, mu
 enum Incoming {
     Request(Request, Buffer),
     Refused(Refused, Buffer),
+    /// Empty lines only; the connection is idle.
+    Nothing,
     End,
 }
 
@@ -89,6 +92,12 @@ async fn read_head<C: Stream, D: Dial>(
     // A head is looked at when a line may have ended, not for every byte of a slow sender.
     let mut seen = 0;
     loop {
+        if skip_empty_lines(&mut buffer) {
+            if buffer.filled().is_empty() {
+                return Incoming::Nothing;
+            }
+            seen = 0;
+        }
         let news = &buffer.filled()[seen..];
         if seen == 0 || news.contains(&b'\n') || buffer.filled().len() >= plane.limits.head_bytes {
             match Request::parse(buffer.filled(), &plane.limits) {
@@ -103,6 +112,17 @@ async fn read_head<C: Stream, D: Dial>(
             None => return Incoming::End,
         };
     }
+}
+
+/// Empty lines before a request are no part of it (RFC 9112 §2.2), and not every worker ignores them.
+/// True if there were any.
+fn skip_empty_lines(buffer: &mut Buffer) -> bool {
+    let lines = buffer.filled().chunks_exact(2).take_while(|pair| *pair == b"\r\n").count();
+    buffer.start += 2 * lines;
+    if lines > 0 {
+        buffer.compact();
+    }
+    lines > 0
 }
 
 /// Waits for the first bytes of a request, holding nothing meanwhile. `None`: the connection may end.

@@ -427,13 +427,20 @@ fn a_response_head_in_single_bytes_is_one_head() {
 #[test]
 fn a_request_in_single_bytes_is_one_request() {
     let (_sidecar, worker, mut client) = pair();
-    client.send_singly(post("/", "hello"));
+    client.send_singly("\r\n".to_owned() + &post("/", "hello"));
     let mut connection = worker.accept();
     let request = connection.request();
     assert_eq!(request.head.trim_start().to_owned() + "hello", post("/", "hello"));
     assert_eq!(request.body, b"hello");
     connection.send(ok(""));
     assert_eq!(client.response().status(), 200);
+}
+
+#[test]
+fn empty_lines_before_a_request_do_not_reach_the_worker() {
+    let (_sidecar, worker, mut client) = pair();
+    let (_, received, _) = exchange(&worker, &mut client, &format!("\r\n\r\n{}", get("/")), &ok(""));
+    assert_eq!(received, get("/"));
 }
 
 #[test]

@@ -201,7 +201,9 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
                 }
                 Progress::Moved
             }
-            Err(cause) => Progress::Ended(self.failed(cause, Delivery::Something)),
+            // What broke may stand in the same bytes as the head: then nothing has left yet.
+            Err(_) if begun => Progress::Ended(End::Aborted),
+            Err(cause) => Progress::Ended(End::Failed(cause, Delivery::Something)),
         }
     }
 

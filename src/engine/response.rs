@@ -14,7 +14,7 @@ use crate::http1::Parsed;
 use crate::http1::body::Body;
 use crate::http1::framing::Framing;
 use crate::http1::request::Request;
-use crate::http1::response::Response;
+use crate::http1::response::{BadResponse, Response};
 use crate::http1::rewrite::rewrite;
 use crate::proxy::exchange::Cause;
 
@@ -320,7 +320,7 @@ impl<'a> ResponseBytes<'a> {
         let start = buffer.start;
         let taken = if *reframe == Reframe::Unchunk {
             let mut data = Vec::new();
-            let taken = body.take_data(buffer.filled(), |range| data.push(range))?;
+            let taken = body.take_data(buffer.filled(), |range| data.push(range)).map_err(BadResponse::from)?;
             self.until = start;
             for range in data {
                 buffer.bytes_mut().copy_within(start + range.start..start + range.end, self.until);
@@ -328,7 +328,7 @@ impl<'a> ResponseBytes<'a> {
             }
             taken
         } else {
-            let taken = body.take(buffer.filled())?;
+            let taken = body.take(buffer.filled()).map_err(BadResponse::from)?;
             self.until = start + taken;
             taken
         };

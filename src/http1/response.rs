@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 
+use super::chunked::ChunkFault;
 use super::fields::{BadLineEnd, Dropped, FIELDS_MAX, gather};
 use super::framing::{Framing, FramingFault};
 use super::{Parsed, Span};
@@ -36,6 +37,9 @@ pub enum BadResponse {
     /// The head is longer than `limits.head_bytes`, or has more fields than `limits.fields`.
     #[error("the response head exceeds limits.head_bytes or limits.fields")]
     TooLong,
+    /// Its chunks cannot be trusted.
+    #[error("the response body is malformed: {0}")]
+    Chunks(#[from] ChunkFault),
     /// A protocol switch that nobody asked for.
     #[error("the worker switched protocols unasked")]
     Unasked101,

@@ -142,6 +142,8 @@ fn an_answer_that_cannot_be_trusted_becomes_a_502_and_the_clients_connection_sta
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
         "\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
         "garbage that is not HTTP at all\r\n\r\n",
+        // Broken right behind the head: as long as nothing has left, it is still a 502.
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n",
         "\x15\x03\x01\x00\x02\x02\x0a",
         &huge,
         &many,

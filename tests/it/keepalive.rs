@@ -17,6 +17,178 @@ fn many_requests_on_one_connection_use_one_worker_connection() {
     thousand_requests(1_000);
 }
 
+#[test]
+#[ignore = "own command: cargo test --release -- --ignored one_million"]
+fn one_million_requests_on_one_connection_use_one_worker_connection() {
+    thousand_requests(1_000_000);
+}
+
+fn thousand_requests(count: usize) {
+    let worker = Worker::listen().echo_targets();
+    let sidecar = Setup::forward(&[worker.path()]).flag("--access-log", "off").start();
+    let mut client = sidecar.client();
+    let (mut before, first) = (0, get("/0"));
+    client.ask(&first);
+    for number in 1..count {
+        let target = format!("/{number}");
+        let response = client.ask(if number % 2 == 0 { get(&target) } else { post(&target, "body") });
+        assert_eq!(response.text(), target);
+        assert_eq!(response.field("connection"), None);
+        if number == count / 2 {
+            before = sidecar.fds();
+        }
+    }
+    assert_eq!(worker.connections(), 1);
+    assert_eq!(sidecar.fds(), before);
+}
+
+#[test]
+fn requests_of_different_clients_share_one_idle_worker_connection() {
+    let worker = Worker::listen().echo_targets();
+    let sidecar = Setup::forward(&[worker.path()]).flag("--concurrency", "4").start();
+    for _ in 0..50 {
+        assert_eq!(sidecar.client().ask(get("/x")).text(), "/x");
+    }
+    assert_eq!(worker.connections(), 1);
+}
+
+#[test]
+fn the_newest_idle_worker_connection_is_used_first() {
+    let worker = Worker::listen();
+    let sidecar = Setup::forward(&[worker.path()]).flag("--concurrency", "2").start();
+    let (mut one, mut two) = (sidecar.client(), sidecar.client());
+    one.send(get("/one"));
+    let mut first = worker.accept();
+    first.request();
+    two.send(get("/two"));
+    let mut second = worker.accept();
+    second.request();
+    second.send(ok(""));
+    two.response();
+    first.send(ok(""));
+    one.response();
+    for number in 0..3 {
+        one.send(get("/again"));
+        assert_eq!(first.request().target(), "/again", "round {number}");
+        first.send(ok(""));
+        one.response();
+    }
+    assert!(second.is_silent());
+}
+
+#[test]
+fn a_worker_that_closes_its_idle_connection_costs_no_post() {
+    let worker = Worker::listen();
+    let sidecar = Setup::forward(&[worker.path()]).start();
+    let mut client = sidecar.client();
+    for number in 0..100 {
+        let request = post("/", &format!("body {number}"));
+        client.send(&request);
+        let mut connection = worker.accept();
+        let received = connection.request();
+        assert_eq!(received.body, format!("body {number}").as_bytes());
+        connection.send(ok("done"));
+        assert_eq!(client.response().text(), "done", "request {number}");
+        // Closed before the next request is sent, and nobody was told.
+        drop(connection);
+    }
+}
+
+#[test]
+fn a_worker_that_closes_its_idle_connection_costs_no_large_post() {
+    let worker = Worker::listen();
+    let sidecar = Setup::forward(&[worker.path()]).start();
+    let mut client = sidecar.client();
+    let body = "b".repeat(1 << 20);
+    for number in 0..10 {
+        let mut sender = client.stream.try_clone().expect("a second handle");
+        let request = post("/", &body);
+        let sending = thread::spawn(move || std::io::Write::write_all(&mut sender, request.as_bytes()));
+        let mut connection = worker.accept();
+        assert!(connection.request().body == body.as_bytes(), "request {number}");
+        sending.join().expect("no panic").expect("sent");
+        connection.send(ok("done"));
+        assert_eq!(client.response().text(), "done", "request {number}");
+    }
+}
+
+#[test]
+fn a_worker_that_closes_many_idle_connections_at_once_costs_no_post() {
+    let worker = Worker::listen();
+    let sidecar = Setup::forward(&[worker.path()]).flag("--concurrency", "16").start();
+    for _ in 0..5 {
+        let mut pairs: Vec<(Client, Connection)> = Vec::new();
+        for _ in 0..16 {
+            let mut client = sidecar.client();
+            client.send(post("/", "x"));
+            let mut connection = worker.accept();
+            connection.request();
+            pairs.push((client, connection));
+        }
+        for (client, connection) in &mut pairs {
+            connection.send(ok(""));
+            assert_eq!(client.response().status(), 200);
+        }
+        // All sixteen close here; the next request meets every one of them.
+    }
+}
+
+#[test]
+fn ten_thousand_connects_that_say_nothing_leave_nothing() {
+    let worker = Worker::listen().echo_targets();
+    let sidecar = Setup::forward(&[worker.path()]).start();
+    sidecar.client().ask(get("/"));
+    let (before, said) = (sidecar.fds(), sidecar.stderr.all().len());
+    for number in 0..10_000 {
+        let stream = TcpStream::connect(("127.0.0.1", sidecar.port)).expect("the port accepts");
+        if number % 2 == 0 {
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a reset on close");
+        }
+    }
+    assert_eq!(sidecar.client().ask(get("/alive")).text(), "/alive");
+    eventually("the descriptors are closed", || (sidecar.fds() <= before + 8).then_some(()));
+    assert!(sidecar.fds() + 8 >= before);
+    assert_eq!(sidecar.stderr.all()[said..], Vec::<String>::new());
+    assert_eq!(sidecar.stdout.all().len(), 2, "one access line per request");
+}
+
+#[test]
+fn a_client_that_stops_in_the_middle_of_a_head_leaves_nothing() {
+    let worker = Worker::listen();
+    let sidecar = Setup::forward(&[worker.path()]).start();
+    sidecar.fence(1);
+    let (before, said) = (sidecar.fds(), sidecar.stderr.all().len());
+    for part in ["G", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: a\r\n", "\r\n"] {
+        let mut client = sidecar.client();
+        client.send(part);
+        client.finish_speaking();
+        assert_eq!(client.end(), End::Clean);
+    }
+    eventually("the descriptors are closed", || (sidecar.fds() <= before).then_some(()));
+    assert_eq!(sidecar.stderr.all().len(), said);
+    assert!(worker.is_untouched());
+}
+
+#[test]
+fn idle_connections_hold_no_buffer_whether_they_have_spoken_or_not() {
+    let worker = Worker::listen().echo_targets();
+    let sidecar = Setup::forward(&[worker.path()]).start();
+    sidecar.client().ask(get("/"));
+    let before = sidecar.rss();
+    let mut clients: Vec<Client> = (0..300).map(|_| sidecar.client()).collect();
+    sidecar.fence(1);
+    let silent = sidecar.rss().saturating_sub(before);
+    assert!(silent < 6 << 20, "300 connections that said nothing cost {silent} bytes");
+    for client in &mut clients {
+        client.ask(get("/"));
+        // Stray line ends are no request.
+        client.send("\r\n");
+    }
+    sidecar.fence(1);
+    let spoken = sidecar.rss().saturating_sub(before);
+    assert!(spoken < 6 << 20, "300 connections that wait for their next request cost {spoken} bytes");
+}
+
 /// The next final answer; a client may be asked by `100 Continue` whether it is still there.
 fn final_response(client: &mut Client) -> crate::support::Response {
     loop {

@@ -228,6 +228,20 @@ fn term_drains_what_is_in_flight_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_drain_does_not_wait_for_idle_connections_and_serves_what_was_accepted() {
+    let mut sidecar = demo().start();
+    let mut idle: Vec<Client> = (0..20).map(|_| sidecar.client()).collect();
+    for client in &mut idle[..10] {
+        client.ask(get("/"));
+    }
+    let began = Instant::now();
+    sidecar.signal("INT");
+    assert_eq!(sidecar.wait_exit(), 0);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    idle.iter_mut().for_each(|client| drop(client.rest()));
+}
+
+#[test]
 fn requests_that_wait_when_the_drain_begins_are_served() {
     let mut sidecar = demo().flag("--workers", "1").flag("--concurrency", "1").flag("--threads", "2").start();
     let mut clients: Vec<Client> = (0..4).map(|_| sidecar.client()).collect();

@@ -108,6 +108,14 @@ impl Buffer {
         self.space()[..bytes.len()].copy_from_slice(bytes);
         self.end += bytes.len();
     }
+
+    /// Takes back bytes that were set aside. A head that has grown since reaches into the room in front.
+    pub(super) fn restore(&mut self, bytes: &[u8]) {
+        let size = self.bytes.len() - TAILROOM - HEADROOM;
+        self.start = HEADROOM - bytes.len().saturating_sub(size);
+        self.end = self.start + bytes.len();
+        self.bytes[self.start..self.end].copy_from_slice(bytes);
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +132,16 @@ mod tests {
         let buffer = pool.get();
         assert!(buffer.filled().is_empty());
         assert_eq!(pool.free(), 0);
+    }
+
+    #[test]
+    fn a_full_buffer_whose_head_has_grown_can_be_set_aside_and_taken_back() {
+        let mut buffer = BufferPool::new(16).get();
+        for len in [0, 16, 16 + HEADROOM] {
+            let bytes = vec![b'x'; len];
+            buffer.restore(&bytes);
+            assert_eq!(buffer.filled(), bytes);
+        }
     }
 
     #[test]

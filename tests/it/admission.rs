@@ -312,6 +312,40 @@ fn a_waiter_whose_body_arrives_meanwhile_is_served_whole() {
 }
 
 #[test]
+fn a_full_buffer_outlives_a_worker_that_went_after_the_head_had_grown() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("w.sock");
+    let worker = Worker::listen_at(&path);
+    let sidecar = Setup::forward(&[&path])
+        .flag("--access-log", "off")
+        .set("limits.buffer_bytes", "4KiB")
+        .set("limits.head_bytes", "4KiB")
+        .set("limits.target_bytes", "1KiB")
+        .start();
+    let mut client = sidecar.client();
+    client.send(get("/"));
+    let mut connection = worker.accept();
+    connection.request();
+    connection.send(ok(""));
+    client.response();
+    std::fs::remove_file(&path).expect("removed");
+    // No ids: each head grows on its way. Stopped, so that one read finds more than a buffer holds.
+    sidecar.signal("STOP");
+    let requests: String =
+        (0..500).map(|number| format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
+    client.send(&requests);
+    sidecar.signal("CONT");
+    assert!(connection.head().starts_with("GET /0 "));
+    // Not answered: a GET on a connection that was used before may be sent again, but nobody accepts now.
+    drop(connection);
+    sidecar.stderr.wait_for("is gone");
+    Worker::listen_at(&path).echo_targets();
+    for number in 0..500 {
+        assert_eq!(client.response().text(), format!("/{number}"));
+    }
+}
+
+#[test]
 fn requests_that_come_before_the_worker_are_held_and_served_in_order() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("late.sock");

@@ -265,6 +265,15 @@ pub fn peek(socket: BorrowedFd<'_>) -> io::Result<Peek> {
     }
 }
 
+/// Whether the peer of a connected stream socket has finished sending, bytes that are still unread aside.
+pub fn has_ended(socket: BorrowedFd<'_>) -> bool {
+    let mut asked = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+    // WHY: an end behind unread bytes shows in no read; std has no poll.
+    // SAFETY: one valid pollfd is passed with the count 1; a zero timeout never waits.
+    let count = unsafe { libc::poll(&raw mut asked, 1, 0) };
+    count == 1 && asked.revents != 0
+}
+
 /// The limit that workers get back, if ours was raised.
 static ORIGINAL_FD_LIMIT: OnceLock<libc::rlimit> = OnceLock::new();
 
@@ -416,6 +425,15 @@ mod tests {
         drop(theirs);
         (&ours).read_exact(&mut [0]).unwrap();
         assert_eq!(peek(ours.as_fd()).unwrap(), Peek::Eof);
+    }
+
+    #[test]
+    fn an_end_behind_unread_bytes_is_seen() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"x").unwrap();
+        assert!(!has_ended(ours.as_fd()));
+        theirs.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(has_ended(ours.as_fd()));
     }
 
     #[test]

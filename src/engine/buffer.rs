@@ -108,14 +108,6 @@ impl Buffer {
         self.space()[..bytes.len()].copy_from_slice(bytes);
         self.end += bytes.len();
     }
-
-    /// Takes back bytes that were set aside. A head that has grown since reaches into the room in front.
-    pub(super) fn restore(&mut self, bytes: &[u8]) {
-        let size = self.bytes.len() - TAILROOM - HEADROOM;
-        self.start = HEADROOM - bytes.len().saturating_sub(size);
-        self.end = self.start + bytes.len();
-        self.bytes[self.start..self.end].copy_from_slice(bytes);
-    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Sleep, sleep};
@@ -28,6 +28,9 @@ const GRACE: Duration = Duration::from_millis(20);
 /// How often, and after what pause, the answer to the question is looked for.
 const LOOKS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(40)];
 
+/// How often an end behind unread bytes is looked for: well within the 100 ms of a cancel.
+const BEHIND: Duration = Duration::from_millis(30);
+
 /// The interim answer that asks a silent client whether it is there.
 pub(super) const QUESTION: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -37,8 +40,9 @@ pub(super) enum Departure {
     /// Nothing unusual; watch for the end of its bytes.
     #[default]
     Watching,
-    /// The next request is there already; an end behind it cannot be seen.
-    Pipelining,
+    /// Unread bytes are there (a body that waits, the next request); an end behind them raises no
+    /// event and is looked for.
+    Behind(Pin<Box<Sleep>>),
     /// A FIN came; waiting before the question.
     Silent(Box<Silence>),
     /// The question was asked; looking for a reset, this many looks so far.
@@ -86,6 +90,10 @@ pub(super) enum Answer {
 }
 
 impl Departure {
+    fn look_behind<S: Stream>(client: &S, sent: u64) -> Self {
+        if client.has_ended() { Silence::after(sent, sent) } else { Self::Behind(Box::pin(sleep(BEHIND))) }
+    }
+
     /// Watches the client, to whom `sent` bytes of the answer have left. Pending: nothing to do.
     pub(super) fn poll<S: Stream>(
         &mut self,
@@ -96,15 +104,20 @@ impl Departure {
     ) -> Poll<Advice> {
         loop {
             match self {
-                Self::Pipelining | Self::HalfClosed => return Poll::Pending,
+                Self::HalfClosed => return Poll::Pending,
                 Self::Watching => match client.poll_peek(cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(0)) => *self = Silence::after(sent, sent),
-                    Poll::Ready(Ok(_)) => *self = Self::Pipelining,
+                    Poll::Ready(Ok(_)) => *self = Self::look_behind(client, sent),
                     Poll::Ready(Err(_)) => return Poll::Ready(Advice::Gone),
                 },
+                Self::Behind(timer) => {
+                    ready!(timer.as_mut().poll(cx));
+                    // The bytes may have been read meanwhile.
+                    *self = Self::Watching;
+                }
                 Self::Silent(silence) => {
-                    std::task::ready!(silence.timer.as_mut().poll(cx));
+                    ready!(silence.timer.as_mut().poll(cx));
                     if client.pending_error().is_some() {
                         return Poll::Ready(Advice::Gone);
                     }
@@ -122,7 +135,7 @@ impl Departure {
                     }
                 }
                 Self::Asked(timer, looks) => {
-                    std::task::ready!(timer.as_mut().poll(cx));
+                    ready!(timer.as_mut().poll(cx));
                     if client.pending_error().is_some() {
                         return Poll::Ready(Advice::Gone);
                     }

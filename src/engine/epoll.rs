@@ -253,6 +253,10 @@ impl Stream for TcpStream {
         TcpStream::poll_peek(self, cx, &mut ReadBuf::new(&mut byte))
     }
 
+    fn has_ended(&self) -> bool {
+        sys::has_ended(self.as_fd())
+    }
+
     fn pending_error(&self) -> Option<io::Error> {
         self.take_error().unwrap_or_else(Some)
     }
@@ -262,7 +266,7 @@ impl Stream for TcpStream {
         let _ = self.set_zero_linger();
     }
 
-    fn failed_write_is_proof(&self) -> bool {
+    fn knows_delivery(&self) -> bool {
         false
     }
 
@@ -290,6 +294,13 @@ impl Stream for WorkerStream {
         }
     }
 
+    fn has_ended(&self) -> bool {
+        match self {
+            Self::Unix(stream) => sys::has_ended(stream.as_fd()),
+            Self::Tcp(stream) => stream.has_ended(),
+        }
+    }
+
     fn pending_error(&self) -> Option<io::Error> {
         match self {
             Self::Unix(stream) => stream.take_error().unwrap_or_else(Some),
@@ -303,7 +314,7 @@ impl Stream for WorkerStream {
         }
     }
 
-    fn failed_write_is_proof(&self) -> bool {
+    fn knows_delivery(&self) -> bool {
         matches!(self, Self::Unix(_))
     }
 

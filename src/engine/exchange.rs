@@ -197,11 +197,6 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
         let mut buffer = self.take_buffer();
         self.edit_head(&mut buffer, in_flight);
         let (next, until) = (buffer.start, buffer.start + self.head_len + self.body_len);
-        let departure = match std::mem::take(&mut self.departure) {
-            // What looked like a next request was this one's body.
-            Departure::Pipelining => Departure::Watching,
-            departure => departure,
-        };
         let mut relay = Relay {
             plane: self.plane,
             client: &mut *self.client,
@@ -218,7 +213,7 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
             down: ResponseBytes::new(&self.plane.limits, std::mem::take(&mut self.question)),
             connection: Some(connection),
             in_flight,
-            departure,
+            departure: std::mem::take(&mut self.departure),
             sent: 0,
         };
         let end = relay.run().await;

@@ -29,15 +29,18 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
     /// How many bytes could be read, zero at the end; consumes nothing.
     fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 
+    /// Whether the peer has finished sending, bytes that are still unread aside.
+    fn has_ended(&self) -> bool;
+
     /// An error that the peer's kernel reported (a reset).
     fn pending_error(&self) -> Option<io::Error>;
 
     /// Makes the next close visible as a failure: the peer gets a reset instead of a clean end.
     fn reset_on_close(&self);
 
-    /// Whether a first write that fails with `EPIPE` proves that nothing was
-    /// delivered: true for Unix sockets, where the kernel knows the other end.
-    fn failed_write_is_proof(&self) -> bool;
+    /// Whether the kernel knows what the other end has got, as it does for Unix sockets: a first
+    /// write that fails with `EPIPE` delivered nothing, and a reset means that something was not read.
+    fn knows_delivery(&self) -> bool;
 
     /// Whether an idle stream can carry a request: no end, no error, no bytes nobody asked for.
     fn is_quiet(&mut self) -> bool;

@@ -117,8 +117,8 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
                     Progress::Moved
                 }
                 Poll::Ready(Err(error)) if up.written == 0 => {
-                    let proof = error.kind() == io::ErrorKind::BrokenPipe
-                        && connection.stream.failed_write_is_proof();
+                    let proof =
+                        error.kind() == io::ErrorKind::BrokenPipe && connection.stream.knows_delivery();
                     let delivery = if proof { Delivery::Nothing } else { self.delivery() };
                     Progress::Ended(End::Failed(Cause::Closed, delivery))
                 }
@@ -179,8 +179,8 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
                 self.down.release_unused();
                 Progress::Waiting
             }
-            Poll::Ready(Ok(0)) => self.worker_closed(true),
-            Poll::Ready(Err(_)) => self.worker_closed(false),
+            Poll::Ready(Ok(0)) => self.worker_closed(None),
+            Poll::Ready(Err(error)) => self.worker_closed(Some(error.kind())),
             Poll::Ready(Ok(_)) => self.digest(),
         }
     }
@@ -207,13 +207,17 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
         }
     }
 
-    fn worker_closed(&mut self, cleanly: bool) -> Progress {
+    fn worker_closed(&mut self, error: Option<io::ErrorKind>) -> Progress {
         if !self.down.has_begun() {
-            let cause = Cause::Closed;
-            let delivery = if self.down.has_heard() { Delivery::Something } else { self.delivery() };
-            return Progress::Ended(End::Failed(cause, delivery));
+            let reset = error == Some(io::ErrorKind::ConnectionReset);
+            let delivery = match &self.connection {
+                _ if self.down.has_heard() => Delivery::Something,
+                Some(connection) if reset && connection.stream.knows_delivery() => Delivery::Unread,
+                _ => self.delivery(),
+            };
+            return Progress::Ended(End::Failed(Cause::Closed, delivery));
         }
-        if cleanly && self.down.on_close() {
+        if error.is_none() && self.down.on_close() {
             self.worker_is_done();
             return Progress::Moved;
         }
@@ -252,8 +256,8 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
     }
 
     fn poll_departure(&mut self, cx: &mut Context<'_>) -> Poll<Advice> {
-        // While the request's body is still coming, reading it shows the end.
-        if !self.up.is_done() {
+        // Where the request's body is being read, reading shows the end.
+        if !self.up.is_done() && self.up.next == self.up.until {
             return Poll::Pending;
         }
         let answer = match (self.down.has_begun(), self.down.pending().is_some()) {

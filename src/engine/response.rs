@@ -320,7 +320,8 @@ impl<'a> ResponseBytes<'a> {
         let start = buffer.start;
         let taken = if *reframe == Reframe::Unchunk {
             let mut data = Vec::new();
-            let taken = body.take_data(buffer.filled(), |range| data.push(range)).map_err(BadResponse::from)?;
+            let taken =
+                body.take_data(buffer.filled(), |range| data.push(range)).map_err(BadResponse::from)?;
             self.until = start;
             for range in data {
                 buffer.bytes_mut().copy_within(start + range.start..start + range.end, self.until);

@@ -84,6 +84,8 @@ pub enum Cause {
 pub enum Delivery {
     /// Provably nothing: no connection, or the first write to a Unix socket failed.
     Nothing,
+    /// Not all of it, says the kernel: it was reset with bytes unread, perhaps before anybody accepted it.
+    Unread,
     /// Something, on a connection that had served before: it may have been closing already.
     ReusedConnection,
     /// Something, on a fresh connection.

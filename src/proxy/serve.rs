@@ -73,13 +73,14 @@ async fn stand_in_line<'g, E: Exchange>(
 }
 
 /// Whether a failed request may be sent again: only if it provably did nothing, or
-/// if its method promises that twice is as good as once (RFC 9110 §9.2.2) and an
-/// idle connection may just have been closing. The second kind once only: a request
-/// that ends the workers it meets must not meet them all.
+/// if its method promises that twice is as good as once (RFC 9110 §9.2.2) and most
+/// likely it was not executed: not read to its end, or sent down an idle connection
+/// that may just have been closing. The second kind once only: a request that ends
+/// the workers it meets must not meet them all.
 fn may_repeat(failed: &Failed<'_>, repeated: bool) -> bool {
     match failed.delivery {
         Delivery::Nothing => true,
-        Delivery::ReusedConnection => failed.repeatable && !repeated,
+        Delivery::Unread | Delivery::ReusedConnection => failed.repeatable && !repeated,
         Delivery::Something => false,
     }
 }

@@ -212,6 +212,7 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
             let reset = error == Some(io::ErrorKind::ConnectionReset);
             let delivery = match &self.connection {
                 _ if self.down.has_heard() => Delivery::Something,
+                _ if self.up.written == 0 => Delivery::Nothing,
                 Some(connection) if reset && connection.stream.knows_delivery() => Delivery::Unread,
                 _ => self.delivery(),
             };

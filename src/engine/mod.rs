@@ -13,6 +13,8 @@ mod exchange;
 mod plane;
 mod relay;
 mod response;
+#[cfg(test)]
+mod sim;
 
 use std::io;
 use std::task::{Context, Poll};

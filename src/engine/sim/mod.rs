@@ -1,0 +1,15 @@
+//! The data plane in memory, under virtual time.
+//!
+//! Sockets are replaced and nothing else: gate, walk, relay and connection are the
+//! ones that serve production. Hours pass in milliseconds, every failure of a peer
+//! can be had on demand, and a seed repeats a run step by step.
+
+mod client;
+mod ledger;
+mod network;
+mod seeds;
+mod stream;
+mod tests;
+mod wire;
+mod worker;
+mod world;

@@ -1,0 +1,136 @@
+//! Listeners and connects in memory: backlog, refusal, and how many connections are open.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::sync::Notify;
+
+use super::stream::{Counted, End, Kind, pair};
+use crate::engine::Dial;
+use crate::upstream::pool::{Address, WorkerId};
+
+/// All listeners by path. Clones share them.
+#[derive(Clone, Default)]
+pub(super) struct Network {
+    listeners: Rc<RefCell<BTreeMap<PathBuf, Rc<Listener>>>>,
+    chop: Rc<RefCell<Option<fastrand::Rng>>>,
+    /// Whether closes of idle connections go unnoticed.
+    pub(super) is_blind: Rc<Cell<bool>>,
+}
+
+/// A worker's socket.
+pub(super) struct Listener {
+    /// Bytes each direction of a connection holds.
+    pub(super) capacity: usize,
+    /// Connections that may wait for accept.
+    pub(super) backlog: Cell<usize>,
+    /// Whether connects succeed.
+    pub(super) is_up: Cell<bool>,
+    /// Whether every connection is closed as soon as it stands.
+    pub(super) hangs_up: Cell<bool>,
+    /// Connects seen, refused ones included.
+    pub(super) dials: Cell<u32>,
+    /// The sidecar's ends that are open.
+    pub(super) open: Arc<AtomicU32>,
+    /// Most that ever were.
+    pub(super) open_max: Cell<u32>,
+    queue: RefCell<VecDeque<End>>,
+    arrived: Notify,
+}
+
+/// Where worker `id` listens.
+pub(super) fn address(id: WorkerId) -> Address {
+    Address::Unix(PathBuf::from(format!("/sim/{id}")))
+}
+
+impl Network {
+    /// A network that cuts transfers into random pieces.
+    pub(super) fn choppy(rng: fastrand::Rng) -> Self {
+        let network = Self::default();
+        *network.chop.borrow_mut() = Some(rng);
+        network
+    }
+
+    /// Randomness for one more stream, if this network is choppy.
+    pub(super) fn chop(&self) -> Option<fastrand::Rng> {
+        self.chop.borrow_mut().as_mut().map(fastrand::Rng::fork)
+    }
+
+    /// Opens the socket of worker `id`.
+    pub(super) fn listen(&self, id: WorkerId, capacity: usize) -> Rc<Listener> {
+        let listener = Rc::new(Listener {
+            capacity,
+            backlog: Cell::new(64),
+            is_up: Cell::new(true),
+            hangs_up: Cell::default(),
+            dials: Cell::default(),
+            open: Arc::default(),
+            open_max: Cell::default(),
+            queue: RefCell::default(),
+            arrived: Notify::new(),
+        });
+        if let Address::Unix(path) = address(id) {
+            self.listeners.borrow_mut().insert(path, Rc::clone(&listener));
+        }
+        listener
+    }
+}
+
+impl Listener {
+    /// The next connection.
+    pub(super) async fn accept(&self) -> End {
+        loop {
+            if let Some(end) = self.queue.borrow_mut().pop_front() {
+                return end;
+            }
+            self.arrived.notified().await;
+        }
+    }
+
+    /// Refuses from now on, and resets what nobody accepted.
+    pub(super) fn close(&self) {
+        self.is_up.set(false);
+        self.queue.borrow_mut().clear();
+    }
+}
+
+impl Dial for Network {
+    type Stream = End;
+
+    async fn dial(&self, address: &Address) -> io::Result<End> {
+        let listener = match address {
+            Address::Unix(path) => self.listeners.borrow().get(path).cloned(),
+            Address::Tcp(_) => None,
+        };
+        let Some(listener) = listener else { return Err(io::ErrorKind::NotFound.into()) };
+        listener.dials.set(listener.dials.get() + 1);
+        if !listener.is_up.get() {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        if listener.queue.borrow().len() >= listener.backlog.get() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let (ours, theirs) = pair(Kind::Unix, listener.capacity, self.chop());
+        let ours = ours.counted(Counted::new(&listener.open));
+        let blind = self.chop().map_or(self.is_blind.get(), |mut rng| rng.bool());
+        let ours = if blind { ours.blind() } else { ours };
+        listener.open_max.set(listener.open_max.get().max(listener.open.load(Ordering::SeqCst)));
+        if listener.hangs_up.get() {
+            drop(theirs);
+            tokio::task::yield_now().await;
+        } else {
+            listener.queue.borrow_mut().push_back(theirs);
+            listener.arrived.notify_one();
+        }
+        Ok(ours)
+    }
+
+    fn adopt(&self, stream: End) -> io::Result<End> {
+        Ok(stream)
+    }
+}

@@ -32,12 +32,15 @@ const LINGER_BYTES_MAX: usize = 1 << 20;
 /// Serves `client` until it leaves, or until a rule of HTTP or a drain ends the connection.
 pub(super) async fn serve_connection<C: Stream, D: Dial>(plane: Rc<Plane<D>>, mut client: C) {
     let resting = Resting::new(&plane);
-    let mut rest = None;
+    let (mut rest, mut has_served) = (None, false);
     loop {
         let (request, buffer) = match read_head(&plane, &mut client, &resting, rest.take()).await {
             Incoming::Request(request, buffer) => (request, buffer),
             Incoming::Nothing => continue,
             Incoming::End => return,
+            // What was answered before may still be on its way, and a next request too.
+            Incoming::Drained if has_served => return linger(client, plane.buffers.get()).await,
+            Incoming::Drained => return,
             Incoming::Refused(refused, buffer) => return refuse(&plane, client, buffer, &refused).await,
         };
         let mut body = Body::new(request.framing);
@@ -62,6 +65,7 @@ pub(super) async fn serve_connection<C: Stream, D: Dial>(plane: Rc<Plane<D>>, mu
             },
         };
         rest = rest.filter(|buffer| !buffer.filled().is_empty());
+        has_served = true;
     }
 }
 
@@ -70,7 +74,10 @@ enum Incoming {
     Refused(Refused, Buffer),
     /// Empty lines only; the connection is idle.
     Nothing,
+    /// The client has left.
     End,
+    /// The thread drains and no request has begun.
+    Drained,
 }
 
 async fn read_head<C: Stream, D: Dial>(
@@ -85,8 +92,8 @@ async fn read_head<C: Stream, D: Dial>(
             buffer
         }
         None => match first_bytes(plane, client, resting).await {
-            Some(buffer) => buffer,
-            None => return Incoming::End,
+            Ok(buffer) => buffer,
+            Err(end) => return end,
         },
     };
     // A head is looked at when a line may have ended, not for every byte of a slow sender.
@@ -125,25 +132,25 @@ fn skip_empty_lines(buffer: &mut Buffer) -> bool {
     lines > 0
 }
 
-/// Waits for the first bytes of a request, holding nothing meanwhile. `None`: the connection may end.
+/// Waits for the first bytes of a request, holding nothing meanwhile.
 async fn first_bytes<C: Stream, D: Dial>(
     plane: &Plane<D>,
     client: &mut C,
     resting: &Resting<'_, D>,
-) -> Option<Buffer> {
+) -> Result<Buffer, Incoming> {
     poll_fn(|cx| {
         // Bytes first: a request that is here already is served even while draining.
         if client.poll_readable(cx).is_ready() {
             let mut buffer = plane.buffers.get();
             match poll_fill(client, &mut buffer, cx) {
-                Poll::Ready(Ok(count)) if count > 0 => return Poll::Ready(Some(buffer)),
-                Poll::Ready(_) => return Poll::Ready(None),
+                Poll::Ready(Ok(count)) if count > 0 => return Poll::Ready(Ok(buffer)),
+                Poll::Ready(_) => return Poll::Ready(Err(Incoming::End)),
                 // The runtime calls a new socket readable before it has asked.
                 Poll::Pending => {}
             }
         }
         if plane.is_draining() {
-            return Poll::Ready(None);
+            return Poll::Ready(Err(Incoming::Drained));
         }
         resting.register(cx.waker());
         Poll::Pending

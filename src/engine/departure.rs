@@ -28,6 +28,8 @@ const GRACE: Duration = Duration::from_millis(20);
 /// How often, and after what pause, the answer to the question is looked for.
 const LOOKS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(40)];
 
+/// How often a client that has finished speaking and does not read is looked at.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How often an end behind unread bytes is looked for: well within the 100 ms of a cancel.
 const BEHIND: Duration = Duration::from_millis(30);
 
@@ -55,7 +57,7 @@ pub(super) enum Departure {
 #[derive(Debug)]
 pub(super) struct Silence {
     timer: Pin<Box<Sleep>>,
-    /// Bytes of the answer that had left when the FIN came.
+    /// Bytes of the answer that had certainly left when the FIN came.
     sent_at_fin: u64,
     /// Bytes of the answer that had left when the timer was set.
     sent: u64,
@@ -63,7 +65,11 @@ pub(super) struct Silence {
 
 impl Silence {
     fn after(sent_at_fin: u64, sent: u64) -> Departure {
-        Departure::Silent(Box::new(Self { timer: Box::pin(sleep(GRACE)), sent_at_fin, sent }))
+        Self::lasting(GRACE, sent_at_fin, sent)
+    }
+
+    fn lasting(pause: Duration, sent_at_fin: u64, sent: u64) -> Departure {
+        Departure::Silent(Box::new(Self { timer: Box::pin(sleep(pause)), sent_at_fin, sent }))
     }
 }
 
@@ -87,18 +93,29 @@ pub(super) enum Answer {
     Flowing,
     /// Some, and nothing waits.
     Quiet,
+    /// It began before the request had ended: a FIN may belong to the request.
+    Early,
 }
 
 impl Departure {
+    /// What an end behind unread bytes means: before the answer, ask. Once it has begun nothing can be
+    /// asked, and one who sends more requests before it ends is rather waiting than gone.
     fn look_behind<S: Stream>(client: &S, sent: u64) -> Self {
-        if client.has_ended() { Silence::after(sent, sent) } else { Self::Behind(Box::pin(sleep(BEHIND))) }
+        match client.has_ended() {
+            false => Self::Behind(Box::pin(sleep(BEHIND))),
+            true if sent == 0 => Silence::after(0, 0),
+            true => Self::HalfClosed,
+        }
     }
 
-    /// Watches the client, to whom `sent` bytes of the answer have left. Pending: nothing to do.
+    /// Watches the client, to whom `sent` bytes of the answer have left, `sent_before` of them
+    /// before this turn of the relay: a FIN that is seen now may have come before the others.
+    /// Pending: nothing to do.
     pub(super) fn poll<S: Stream>(
         &mut self,
         client: &mut S,
         answer: Answer,
+        sent_before: u64,
         sent: u64,
         cx: &mut Context<'_>,
     ) -> Poll<Advice> {
@@ -107,7 +124,7 @@ impl Departure {
                 Self::HalfClosed => return Poll::Pending,
                 Self::Watching => match client.poll_peek(cx) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(0)) => *self = Silence::after(sent, sent),
+                    Poll::Ready(Ok(0)) => *self = Silence::after(sent_before, sent),
                     Poll::Ready(Ok(_)) => *self = Self::look_behind(client, sent),
                     Poll::Ready(Err(_)) => return Poll::Ready(Advice::Gone),
                 },
@@ -126,11 +143,12 @@ impl Departure {
                             *self = Self::Asked(Box::pin(sleep(LOOKS[0])), 1);
                             return Poll::Ready(Advice::Ask);
                         }
-                        Answer::NotBegunPlain => *self = Self::HalfClosed,
+                        Answer::NotBegunPlain | Answer::Early => *self = Self::HalfClosed,
                         _ if sent > silence.sent => *self = Silence::after(silence.sent_at_fin, sent),
                         // Bytes went out behind the FIN, a whole grace ago, and no reset came back.
                         _ if sent > silence.sent_at_fin => *self = Self::HalfClosed,
-                        Answer::Flowing => *self = Silence::after(silence.sent_at_fin, sent),
+                        // It takes nothing just now; its kernel would say if it were gone.
+                        Answer::Flowing => *self = Silence::lasting(PATIENCE, silence.sent_at_fin, sent),
                         Answer::Quiet => return Poll::Ready(Advice::Gone),
                     }
                 }

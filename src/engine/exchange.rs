@@ -215,6 +215,7 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
             in_flight,
             departure: std::mem::take(&mut self.departure),
             sent: 0,
+            answered_early: false,
         };
         let end = relay.run().await;
         let (intact, until) = (relay.up.intact, relay.up.until);
@@ -287,7 +288,7 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
     async fn abandoned(&mut self) {
         let answer = if self.request.minor_version == 0 { Answer::NotBegunPlain } else { Answer::NotBegun };
         loop {
-            let advice = poll_fn(|cx| self.departure.poll(self.client, answer, 0, cx)).await;
+            let advice = poll_fn(|cx| self.departure.poll(self.client, answer, 0, 0, cx)).await;
             if advice == Advice::Ask {
                 self.question = QUESTION;
             }

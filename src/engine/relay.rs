@@ -71,6 +71,8 @@ pub(super) struct Relay<'a, 'g, C, D: Dial> {
     pub(super) departure: Departure,
     /// Bytes of the answer that left.
     pub(super) sent: u64,
+    /// Whether the answer began before the request had ended.
+    pub(super) answered_early: bool,
 }
 
 enum Progress {
@@ -86,6 +88,7 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let sent_before = self.sent;
         loop {
             let up = if self.up.is_done() { Progress::Waiting } else { self.poll_request(cx) };
             if let Progress::Ended(end) = up {
@@ -97,7 +100,7 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
                 Progress::Waiting if matches!(up, Progress::Moved) => continue,
                 Progress::Waiting => {}
             }
-            match ready!(self.poll_departure(cx)) {
+            match ready!(self.poll_departure(sent_before, cx)) {
                 Advice::Gone => return Poll::Ready(End::ClientGone),
                 Advice::Ask => self.down.ask(QUESTION),
             }
@@ -193,6 +196,7 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
             Ok(Step::NeedsMore) => Progress::Moved,
             Ok(Step::Ready { bytes, complete }) => {
                 if !begun && self.down.has_begun() {
+                    self.answered_early = !self.up.is_done();
                     self.in_flight.on_answer(self.down.status());
                 }
                 self.in_flight.on_bytes(0, bytes);
@@ -256,18 +260,19 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
         }
     }
 
-    fn poll_departure(&mut self, cx: &mut Context<'_>) -> Poll<Advice> {
+    fn poll_departure(&mut self, sent_before: u64, cx: &mut Context<'_>) -> Poll<Advice> {
         // Where the request's body is being read, reading shows the end.
         if !self.up.is_done() && self.up.next == self.up.until {
             return Poll::Pending;
         }
         let answer = match (self.down.has_begun(), self.down.pending().is_some()) {
+            _ if self.answered_early => Answer::Early,
             (_, true) => Answer::Flowing,
             (true, false) => Answer::Quiet,
             (false, false) if self.request.minor_version == 0 => Answer::NotBegunPlain,
             (false, false) => Answer::NotBegun,
         };
-        self.departure.poll(self.client, answer, self.sent, cx)
+        self.departure.poll(self.client, answer, sent_before, self.sent, cx)
     }
 }
 

@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+use tokio::time::sleep_until;
 
 use super::line::{Line, Ticket};
 use crate::clock;
@@ -93,6 +94,8 @@ pub struct Gate {
     rotation: AtomicUsize,
     waiting: AtomicUsize,
     inner: Mutex<Inner>,
+    /// When the first worker became ready: from then on waiting is bounded by `queue.timeout`.
+    first_ready: watch::Sender<Option<Instant>>,
     bounds: Queue,
     start_deadline: Instant,
 }
@@ -101,7 +104,6 @@ pub struct Gate {
 struct Inner {
     line: Line<oneshot::Sender<Result<Lease, Refusal>>>,
     closed: Option<Refusal>,
-    was_ready: bool,
     rate: DrainRate,
 }
 
@@ -113,12 +115,8 @@ impl Gate {
             pool: ArcSwap::from_pointee(Pool::default()),
             rotation: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
-            inner: Mutex::new(Inner {
-                line: Line::new(bounds),
-                closed: None,
-                was_ready: false,
-                rate: DrainRate::default(),
-            }),
+            inner: Mutex::new(Inner { line: Line::new(bounds), closed: None, rate: DrainRate::default() }),
+            first_ready: watch::Sender::new(None),
             bounds,
             start_deadline,
         }
@@ -141,12 +139,19 @@ impl Gate {
 
     /// Replaces the pool and serves waiters from it.
     pub fn install(&self, pool: Arc<Pool>) {
-        let ready = !pool.workers().is_empty();
+        let (ready, now) = (!pool.workers().is_empty(), clock::now());
         self.pool.store(pool);
         let mut inner = self.lock();
-        inner.line.set_ready(ready, clock::now());
-        inner.was_ready |= ready;
+        inner.line.set_ready(ready, now);
         self.dispatch(&mut inner);
+        drop(inner);
+        self.first_ready.send_if_modified(|first| {
+            let is_first = ready && first.is_none();
+            if is_first {
+                *first = Some(now);
+            }
+            is_first
+        });
     }
 
     /// Refuses everybody from now on, those who wait included.
@@ -176,7 +181,7 @@ impl Gate {
     /// # Cancel safety
     /// Dropping the future leaves the line; a slot already handed over goes to the next.
     pub async fn enter(&self, bytes: usize) -> Result<Permit<'_>, Refusal> {
-        let (mut waiter, deadline, late) = {
+        let (mut waiter, since) = {
             let mut inner = self.lock();
             if let Some(why) = &inner.closed {
                 return Err(why.clone());
@@ -189,11 +194,6 @@ impl Gate {
                 return Ok(self.permit(lease));
             }
             let now = clock::now();
-            let (deadline, late) = if inner.was_ready {
-                (now + self.bounds.timeout, Refusal::Late { timeout: self.bounds.timeout })
-            } else {
-                (self.start_deadline, Refusal::NotStarted)
-            };
             let (sender, receiver) = oneshot::channel();
             let ticket = match inner.line.push(sender, bytes, now) {
                 Ok(ticket) => ticket,
@@ -202,13 +202,26 @@ impl Gate {
                     return Err(refusal);
                 }
             };
-            (Waiter { gate: self, ticket, receiver }, deadline, late)
+            (Waiter { gate: self, ticket, receiver }, now)
         };
-        match tokio::time::timeout_at(deadline.into(), &mut waiter.receiver).await {
-            Ok(Ok(Ok(lease))) => Ok(self.permit(lease)),
-            Ok(Ok(Err(refusal))) => Err(refusal),
-            Ok(Err(_closed)) => Err(Refusal::Stopping),
-            Err(_elapsed) => Err(late),
+        let mut first_ready = self.first_ready.subscribe();
+        loop {
+            let (deadline, late) = match *first_ready.borrow_and_update() {
+                Some(ready) => {
+                    (since.max(ready) + self.bounds.timeout, Refusal::Late { timeout: self.bounds.timeout })
+                }
+                None => (self.start_deadline, Refusal::NotStarted),
+            };
+            // Both waits are cancel safe; a slot that has come wins over a deadline that has.
+            tokio::select! {
+                biased;
+                granted = &mut waiter.receiver => {
+                    // The sender is gone only when the gate is.
+                    return granted.unwrap_or(Err(Refusal::Stopping)).map(|lease| self.permit(lease));
+                }
+                Ok(()) = first_ready.changed() => {}
+                () = sleep_until(deadline.into()) => return Err(late),
+            }
         }
     }
 
@@ -340,6 +353,20 @@ mod tests {
         let (gate, before) = (gate(10), clock::now());
         assert_eq!(gate.enter(1).await.err(), Some(Refusal::NotStarted));
         assert_eq!((clock::now() - before).as_secs(), 110);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn once_a_worker_is_ready_those_held_before_wait_no_longer_than_others() {
+        let (gate, before) = (gate(10), clock::now());
+        let mut waiting = pin!(gate.enter(1));
+        let mut other = pin!(gate.enter(1));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(&mut cx).is_pending() && other.as_mut().poll(&mut cx).is_pending());
+        tokio::time::advance(Duration::from_secs(5)).await;
+        gate.install(pool(&[1]));
+        let _held = waiting.await.unwrap();
+        assert_eq!(other.await.err(), Some(Refusal::Late { timeout: Duration::from_secs(30) }));
+        assert_eq!((clock::now() - before).as_secs(), 35);
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 mod access_log;
 mod admission;
 mod cli;
+mod express;
 mod forwarding;
 mod framing;
 mod keepalive;

@@ -297,10 +297,6 @@ impl Client {
                     return self.wrong(sent, "refused although it was executed");
                 }
             }
-            // Held since before the first worker was ready, and overtaken until the start deadline.
-            503 if reason == "workers-not-started" && sent.since.elapsed() > Duration::from_secs(100) => {
-                Ledger::count(&self.ledger.refused);
-            }
             _ => return self.wrong(sent, &format!("{status} ({reason}) for no reason")),
         }
         self.then(sent, head, size)

@@ -305,6 +305,11 @@ impl Stream for End {
         Poll::Ready(Ok(pair.to[self.side].bytes.len().min(1)))
     }
 
+    fn has_ended(&self) -> bool {
+        let pair = self.lock();
+        pair.to[self.side].ended || pair.torn[self.side]
+    }
+
     fn pending_error(&self) -> Option<io::Error> {
         self.lock().error[self.side].take().map(io::Error::from)
     }
@@ -313,7 +318,7 @@ impl Stream for End {
         self.reset_on_close.store(1, Ordering::SeqCst);
     }
 
-    fn failed_write_is_proof(&self) -> bool {
+    fn knows_delivery(&self) -> bool {
         self.lock().kind == Kind::Unix
     }
 

@@ -27,7 +27,7 @@ fn the_express_sample_runs_unchanged_on_a_unix_socket() {
     let sidecar = express();
     let mut client = sidecar.client();
     assert_eq!(client.ask(get("/")).text(), "Hello from Express\n");
-    let seen: serde_json::Value = serde_json::from_str(&client.ask(get("/headers")).text()).unwrap();
+    let seen: serde_json::Value = serde_json::from_str(client.ask(get("/headers")).text()).unwrap();
     assert_eq!(seen["method"], "GET");
     assert!(seen["rawHeaders"].as_array().unwrap().contains(&ID.into()), "{seen}");
     let body = "x".repeat(300_000);

@@ -37,6 +37,8 @@ fn open(address: SocketAddr, backlog: u32, shared: bool) -> io::Result<TcpListen
     if shared {
         socket.set_reuse_port(true)?;
     }
+    // Accepted sockets inherit it: small answers must not wait for an acknowledgement (Nagle).
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     Ok(socket.into())
@@ -81,6 +83,14 @@ mod tests {
         let listeners = bind(&listen(0), NonZeroUsize::new(3).unwrap()).unwrap();
         let ports: Vec<_> = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
         assert!(ports.iter().all(|&port| port == ports[0] && port != 0), "{ports:?}");
+    }
+
+    #[test]
+    fn accepted_sockets_do_not_wait_to_send_little() {
+        let listener = open(([127, 0, 0, 1], 0).into(), 16, false).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert!(listener.accept().unwrap().0.nodelay().unwrap());
     }
 
     #[test]

@@ -181,8 +181,6 @@ async fn serve_listener(
 }
 
 fn accept(connections: &mut JoinSet<()>, plane: &Rc<Plane<Sockets>>, client: TcpStream) {
-    // Small answers must not wait for an acknowledgement (Nagle); failing is harmless.
-    let _ = client.set_nodelay(true);
     connections.spawn_local(serve_connection(Rc::clone(plane), client));
 }
 

@@ -10,6 +10,7 @@ mod cpu;
 mod http;
 mod idle;
 mod load;
+mod peer;
 mod process;
 mod relay;
 mod report;

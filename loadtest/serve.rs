@@ -8,16 +8,15 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::ready;
 
 use clap::Args;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::task::LocalSet;
 
 use crate::http::{Message, Reader, Request, parse_request};
+use crate::peer::Peer;
 use crate::scratch::with_scratch;
 
 /// Largest answer; it is held in memory whole.
@@ -153,7 +152,7 @@ async fn accept_all(listener: UnixListener, default: Shape) -> io::Result<()> {
             Ok((stream, _)) => {
                 // A connection that breaks is the proxy's to notice and the client's to count.
                 let answers = Rc::clone(&answers);
-                tokio::task::spawn_local(async move { serve_connection(stream, &answers).await.ok() });
+                tokio::task::spawn_local(async move { serve_connection(Peer::new(stream)?, &answers).await });
             }
             // Out of descriptors, or the peer gave up: others may still be served.
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
@@ -161,7 +160,7 @@ async fn accept_all(listener: UnixListener, default: Shape) -> io::Result<()> {
     }
 }
 
-async fn serve_connection(mut stream: UnixStream, answers: &Answers) -> io::Result<()> {
+async fn serve_connection(mut stream: Peer, answers: &Answers) -> io::Result<()> {
     let mut reader = Reader::new(parse_request);
     let mut asked: Vec<Message<Request>> = Vec::new();
     loop {
@@ -173,7 +172,7 @@ async fn serve_connection(mut stream: UnixStream, answers: &Answers) -> io::Resu
             let end = if head.is_head { answer.head_bytes } else { answer.wire.len() };
             stream.write_all(&answer.wire[..end]).await?;
             if !head.keeps_alive {
-                return stream.shutdown().await;
+                return stream.finish();
             }
         }
     }
@@ -181,15 +180,14 @@ async fn serve_connection(mut stream: UnixStream, answers: &Answers) -> io::Resu
 
 /// One read; whole requests in it are added to `asked`. False at the end of the connection.
 async fn read_some(
-    stream: &mut UnixStream,
+    stream: &mut Peer,
     reader: &mut Reader<Request>,
     asked: &mut Vec<Message<Request>>,
 ) -> io::Result<bool> {
     poll_fn(|cx| {
         with_scratch(|scratch| {
-            let mut into = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut *stream).poll_read(cx, &mut into))?;
-            let mut bytes = into.filled();
+            let count = ready!(stream.poll_read(cx, scratch))?;
+            let mut bytes = &scratch[..count];
             let is_open = !bytes.is_empty();
             while !bytes.is_empty() {
                 let (taken, message) =

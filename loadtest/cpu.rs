@@ -8,6 +8,9 @@
 use std::fs;
 use std::io;
 
+/// What reading a file of a thread that has ended meanwhile says; std has no kind for it.
+const ESRCH: i32 = 3;
+
 /// Nanoseconds that all threads of `pids` have spent on a CPU.
 ///
 /// # Errors
@@ -20,8 +23,9 @@ pub(crate) fn cpu_ns(pids: &[u32]) -> io::Result<u64> {
                 Ok(text) => {
                     sum += parse_schedstat(&text).ok_or_else(|| not_understood("schedstat", &text))?
                 }
-                // The thread ended between the listing and the read.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // The thread ended between the listing and the open, or between the open and the read.
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -109,18 +113,27 @@ mod tests {
     }
 
     #[test]
-    fn working_makes_our_own_cpu_time_grow() {
-        let me = [std::process::id()];
-        let before = cpu_ns(&me).unwrap();
-        let mut sum = 0_u64;
+    fn work_makes_the_cpu_time_of_a_process_grow() {
+        let mut busy = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        let began = std::time::Instant::now();
+        let before = cpu_ns(&[busy.id()]).unwrap();
         // The running thread's figure is brought up to date at ticks at the latest.
-        for i in 0..200_000_000_u64 {
-            sum = std::hint::black_box(sum.wrapping_add(i));
-            if i % 1_000_000 == 0 && cpu_ns(&me).unwrap() > before {
-                break;
-            }
+        while cpu_ns(&[busy.id()]).unwrap() <= before {
+            assert!(began.elapsed().as_secs() < 10);
+            std::thread::yield_now();
         }
-        assert!(cpu_ns(&me).unwrap() > before);
-        assert!(rss_kib(me[0]).unwrap() > 0);
+        assert!(rss_kib(busy.id()).unwrap() > 0);
+        busy.kill().unwrap();
+        busy.wait().unwrap();
+    }
+
+    #[test]
+    fn threads_that_end_meanwhile_are_no_error() {
+        let me = [std::process::id()];
+        for _ in 0..200 {
+            let thread = std::thread::spawn(|| {});
+            cpu_ns(&me).unwrap();
+            thread.join().unwrap();
+        }
     }
 }

@@ -33,8 +33,8 @@ fn the_express_sample_runs_unchanged_on_a_unix_socket() {
     let body = "x".repeat(300_000);
     assert_eq!(client.ask(post("/echo", &body)).text(), body);
     assert_eq!(client.ask(get("/chunked/100000")).text().len(), 100_000);
-    let lines = [sidecar.stdout.all(), sidecar.stderr.all()].concat();
-    assert!(lines.iter().any(|line| line.contains("listening on /") && line.contains(".sock")), "{lines:#?}");
+    let line = sidecar.stdout.wait_for("listening on /");
+    assert!(line.contains(".sock"), "{line}");
 }
 
 #[test]

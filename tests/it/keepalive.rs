@@ -149,6 +149,7 @@ fn ten_thousand_connects_that_say_nothing_leave_nothing() {
     eventually("the descriptors are closed", || (sidecar.fds() <= before + 8).then_some(()));
     assert!(sidecar.fds() + 8 >= before);
     assert_eq!(sidecar.stderr.all()[said..], Vec::<String>::new());
+    sidecar.stdout.wait_for("GET /alive ");
     assert_eq!(sidecar.stdout.all().len(), 2, "one access line per request");
 }
 

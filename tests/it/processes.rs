@@ -93,8 +93,8 @@ fn a_node_server_that_reads_the_platforms_port_runs_unchanged() {
         assert_eq!((response.field("keep-alive"), response.field("connection")), (None, None));
     }
     // What workers print is passed on, and names the worker.
-    let lines = [sidecar.stdout.all(), sidecar.stderr.all()].concat();
-    assert!(lines.iter().any(|line| line.contains("listening on")), "{lines:#?}");
+    let line = sidecar.stdout.wait_for("listening on /");
+    assert!(line.contains("[w1] ") || line.contains("[w2] "), "{line}");
 }
 
 #[test]

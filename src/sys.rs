@@ -274,6 +274,16 @@ pub fn has_ended(socket: BorrowedFd<'_>) -> bool {
     count == 1 && asked.revents != 0
 }
 
+/// Whether the peer of a connected stream socket is gone in both directions. A Unix socket knows as soon
+/// as the peer has closed; TCP learns it only from an answer to what it sends.
+pub fn has_left(socket: BorrowedFd<'_>) -> bool {
+    let mut asked = libc::pollfd { fd: socket.as_raw_fd(), events: 0, revents: 0 };
+    // WHY: no read tells a closed peer from one that has only finished sending; std has no poll.
+    // SAFETY: one valid pollfd is passed with the count 1; a zero timeout never waits.
+    let count = unsafe { libc::poll(&raw mut asked, 1, 0) };
+    count == 1 && asked.revents & (libc::POLLHUP | libc::POLLERR) != 0
+}
+
 /// The limit that workers get back, if ours was raised.
 static ORIGINAL_FD_LIMIT: OnceLock<libc::rlimit> = OnceLock::new();
 
@@ -431,9 +441,11 @@ mod tests {
     fn an_end_behind_unread_bytes_is_seen() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.write_all(b"x").unwrap();
-        assert!(!has_ended(ours.as_fd()));
+        assert!(!has_ended(ours.as_fd()) && !has_left(ours.as_fd()));
         theirs.shutdown(std::net::Shutdown::Write).unwrap();
-        assert!(has_ended(ours.as_fd()));
+        assert!(has_ended(ours.as_fd()) && !has_left(ours.as_fd()));
+        drop(theirs);
+        assert!(has_left(ours.as_fd()));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use warmfront::config::units::size_text;
 use warmfront::exit::ExitCode;
 use warmfront::http1::framing::FramingFault;
 use warmfront::http1::request::Refused;
+use warmfront::http1::target::TargetFault;
 use warmfront::id::RequestId;
 use warmfront::proxy::admission::Refusal;
 use warmfront::proxy::exchange::Cause;
@@ -389,6 +390,9 @@ fn every_answer_of_our_own_has_a_row_in_the_errors_page() {
         Refused::Framing(FramingFault::BadLength),
         Refused::Framing(FramingFault::UnknownCoding),
         Refused::Host,
+        Refused::HostValue,
+        Refused::HostConflict,
+        Refused::Target(TargetFault::Form),
         Refused::Version,
         Refused::TargetTooLong,
         Refused::HeadTooLong,
@@ -399,7 +403,8 @@ fn every_answer_of_our_own_has_a_row_in_the_errors_page() {
         .iter()
         .map(|refusal| LocalReply::refused(refusal, 1, id))
         .chain(causes.iter().map(|cause| LocalReply::failed(cause, id)))
-        .chain(heads.iter().map(|head| LocalReply::malformed(head, id)));
+        .chain(heads.iter().map(|head| LocalReply::malformed(head, id)))
+        .chain(std::iter::once(LocalReply::last_hop(b"OPTIONS * HTTP/1.1\r\n\r\n", id)));
     for reply in replies {
         let reason = reply.reason.split('=').next().unwrap_or_default();
         let row = |line: &str| {

@@ -17,6 +17,8 @@ mod nearest;
 mod read;
 mod secret;
 
+pub use secret::is_secret;
+
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;

@@ -17,7 +17,8 @@ pub(super) fn masked<'a>(name: &str, value: &'a str) -> &'a str {
     if is_secret(name) { "***" } else { value }
 }
 
-fn is_secret(name: &str) -> bool {
+/// Whether something of this name is nobody's business.
+pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     SECRET_WORDS.iter().any(|word| name.contains(word))
 }

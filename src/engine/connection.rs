@@ -165,7 +165,8 @@ async fn fill<C: Stream>(mut buffer: Buffer, client: &mut C) -> Option<Buffer> {
 }
 
 async fn refuse<C: Stream, D: Dial>(plane: &Plane<D>, mut client: C, buffer: Buffer, refused: &Refused) {
-    let head = Head { method: b"-", target: b"-", request_id: None, received: buffer.filled().len() };
+    let received = buffer.filled().len();
+    let head = Head { method: b"-", target: b"-", request_id: None, last_hop: None, received };
     let context = Context::begin(&plane.proxy, head);
     let reply = LocalReply::malformed(refused, context.id);
     let bytes = reply.to_bytes(true, false);

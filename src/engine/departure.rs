@@ -33,8 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How often an end behind unread bytes is looked for: well within the 100 ms of a cancel.
 const BEHIND: Duration = Duration::from_millis(30);
 
-/// The interim answer that asks a silent client whether it is there.
-pub(super) const QUESTION: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// The interim answer that lets a client send its body, and asks a silent one whether it is there.
+pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// What is known about the client while its request runs.
 #[derive(Debug, Default)]
@@ -76,7 +76,7 @@ impl Silence {
 /// What the relay should do about it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Advice {
-    /// Send [`QUESTION`], then go on.
+    /// Send [`CONTINUE`], then go on.
     Ask,
     /// Nobody is there.
     Gone,

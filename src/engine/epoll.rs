@@ -255,6 +255,10 @@ impl Stream for TcpStream {
         sys::has_ended(self.as_fd())
     }
 
+    fn has_left(&self) -> bool {
+        sys::has_left(self.as_fd())
+    }
+
     fn pending_error(&self) -> Option<io::Error> {
         self.take_error().unwrap_or_else(Some)
     }
@@ -296,6 +300,13 @@ impl Stream for WorkerStream {
         match self {
             Self::Unix(stream) => sys::has_ended(stream.as_fd()),
             Self::Tcp(stream) => stream.has_ended(),
+        }
+    }
+
+    fn has_left(&self) -> bool {
+        match self {
+            Self::Unix(stream) => sys::has_left(stream.as_fd()),
+            Self::Tcp(stream) => stream.has_left(),
         }
     }
 

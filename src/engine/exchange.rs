@@ -6,11 +6,13 @@ use std::io::Write as _;
 use tokio::io::AsyncWriteExt as _;
 
 use super::buffer::Buffer;
-use super::departure::{Advice, Answer, Departure, QUESTION};
+use super::departure::{Advice, Answer, CONTINUE, Departure};
 use super::plane::Plane;
 use super::relay::{End, Relay, RequestBytes};
 use super::response::ResponseBytes;
+use super::tunnel::{Ended, Tunnel};
 use super::{Dial, Stream};
+use crate::http1::Span;
 use crate::http1::body::Body;
 use crate::http1::request::Request;
 use crate::http1::rewrite::rewrite;
@@ -22,6 +24,9 @@ use crate::telemetry::access::Outcome;
 
 /// The header that tells a worker whether its request started cold or warm.
 const START_HEADER: &str = "x-warmfront-start";
+
+/// Room for the lines that a head may gain, the longest possible `Host` among them.
+const LINES_BYTES: usize = 448;
 
 /// What becomes of the client connection behind an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +54,8 @@ pub(super) struct Http1Exchange<'a, C, D: Dial> {
     departure: Departure,
     /// What is left of a question that the client did not take at once.
     question: &'static [u8],
+    /// Whether the client was told to send its body, or has sent it.
+    continued: bool,
     edited: bool,
     after: After,
 }
@@ -93,6 +100,7 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
             body,
             departure: Departure::default(),
             question: b"",
+            continued: false,
             edited: false,
             after: After::KeepAlive,
         }
@@ -138,24 +146,37 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
         if std::mem::replace(&mut self.edited, true) {
             return;
         }
-        let mut lines = [0_u8; 320];
+        let (at, end) = (buffer.start, buffer.start + self.head_len);
+        let mut lines = [0_u8; LINES_BYTES];
         let mut room = &mut lines[..];
-        // All four lines together take less than 300 bytes; writing to a slice fails only for want of room.
+        // Writing to a slice fails only for want of room: all lines together take less.
         if self.request.request_id.is_none() {
             let _ = write!(room, "{REQUEST_ID_HEADER}: {}\r\n", in_flight.context().id);
         }
         if !self.request.has_host {
-            // RFC 9112 §3.2 asks for an empty field here; many servers refuse that one.
-            let _ = room.write_all(b"Host: localhost\r\n");
+            // Without an authority RFC 9112 §3.2 asks for an empty field; many servers refuse that one.
+            let authority = self.request.authority.map(|span| span.of_head(&buffer.bytes_mut()[at..]));
+            let _ = room.write_all(b"Host: ");
+            let _ = room.write_all(authority.unwrap_or(b"localhost"));
+            let _ = room.write_all(b"\r\n");
         }
         if self.request.te_trailers {
             let _ = room.write_all(b"TE: trailers\r\n");
         }
+        if self.request.upgrade.is_some() {
+            let _ = room.write_all(b"Connection: Upgrade\r\n");
+        }
         if in_flight.context().tell_start {
             let _ = write!(room, "{START_HEADER}: {}\r\n", in_flight.context().start.word());
         }
-        let added = 320 - room.len();
-        let (at, end) = (buffer.start, buffer.start + self.head_len);
+        let added = LINES_BYTES - room.len();
+        if let Some(asterisk) = self.request.asterisk_at {
+            buffer.bytes_mut()[at + asterisk as usize] = b'*';
+        }
+        if let Some(digits) = self.request.max_forwards {
+            let (start, end) = (at + digits.start as usize, at + digits.end as usize);
+            decrement(&mut buffer.bytes_mut()[start..end]);
+        }
         if self.request.minor_version == 0 {
             let digit = at + self.request.target.end as usize + b" HTTP/1.".len();
             buffer.bytes_mut()[digit] = b'1';
@@ -177,6 +198,20 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
         Ok(())
     }
 
+    fn after_tunnel(&self, ended: Ended, in_flight: &mut InFlight<'_>) -> After {
+        let (outcome, after) = match ended {
+            Ended::Both | Ended::WorkerLeft => (Outcome::Served, After::Close),
+            Ended::ClientBroke => (Outcome::ClientGone, After::Abort),
+            Ended::WorkerBroke => {
+                self.client.reset_on_close();
+                (Outcome::Aborted, After::Abort)
+            }
+        };
+        in_flight.finish(outcome);
+        in_flight.release();
+        after
+    }
+
     /// One try on one connection.
     async fn attempt<'g>(&mut self, in_flight: &mut InFlight<'g>) -> Result<(), Failure> {
         let worker = std::sync::Arc::clone(in_flight.worker());
@@ -194,6 +229,14 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
         };
         in_flight.on_connected();
         let was_idle = connection.uses > 0;
+        if self.request.expects_continue && !self.continued && !self.body.is_complete() && worker.is_http10()
+        {
+            // It would wait for the body without a word (RFC 9110 §10.1.1). A question says the same.
+            if self.question.is_empty() {
+                self.question = CONTINUE;
+            }
+            self.continued = true;
+        }
         let mut buffer = self.take_buffer();
         self.edit_head(&mut buffer, in_flight);
         let (next, until) = (buffer.start, buffer.start + self.head_len + self.body_len);
@@ -210,7 +253,7 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
                 intact: true,
                 stopped: false,
             },
-            down: ResponseBytes::new(&self.plane.limits, std::mem::take(&mut self.question)),
+            down: ResponseBytes::new(&self.plane.limits, std::mem::take(&mut self.question), self.continued),
             connection: Some(connection),
             in_flight,
             departure: std::mem::take(&mut self.departure),
@@ -221,7 +264,24 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
         let (intact, until) = (relay.up.intact, relay.up.until);
         let (keeps_client, ends_by_close) = (relay.down.keeps_client(), relay.down.ends_by_close());
         self.departure = relay.departure;
+        let switched = match end {
+            End::Switched => {
+                relay.connection.take().map(|connection| (connection, relay.down.take_for_tunnel()))
+            }
+            _ => None,
+        };
+        if let Some((mut connection, down)) = switched {
+            buffer.start = until;
+            let mut tunnel =
+                Tunnel::new(self.client, &mut connection.stream, Some(buffer), down, &self.plane.buffers);
+            let ended = tunnel.run(|up, down| in_flight.on_bytes(up, down)).await;
+            self.after = self.after_tunnel(ended, in_flight);
+            self.held = Held::Parked(Box::default());
+            (self.head_len, self.body_len) = (0, 0);
+            return Ok(());
+        }
         let failure = match end {
+            End::Switched => None,
             End::Served => {
                 self.after = if keeps_client { After::KeepAlive } else { After::Close };
                 None
@@ -264,12 +324,32 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
     }
 }
 
+/// One less, in as many digits: `10` becomes `09`. Zero stays.
+fn decrement(digits: &mut [u8]) {
+    if digits.iter().all(|&digit| digit == b'0') {
+        return;
+    }
+    for digit in digits.iter_mut().rev() {
+        if *digit > b'0' {
+            *digit -= 1;
+            return;
+        }
+        *digit = b'9';
+    }
+}
+
 impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
     fn head(&self) -> Head<'_> {
         let bytes = self.bytes();
+        let is_last = |digits: Span| digits.of_head(bytes).iter().all(|&digit| digit == b'0');
         Head {
             method: self.request.method.of_head(bytes),
             target: self.request.target.of_head(bytes),
+            last_hop: self
+                .request
+                .max_forwards
+                .filter(|&digits| is_last(digits))
+                .map(|_| &bytes[..self.head_len]),
             request_id: self.request.request_id.map(|span| span.of_head(bytes)),
             received: self.head_len + self.body_len,
         }
@@ -290,7 +370,7 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
         loop {
             let advice = poll_fn(|cx| self.departure.poll(self.client, answer, 0, 0, cx)).await;
             if advice == Advice::Ask {
-                self.question = QUESTION;
+                self.question = CONTINUE;
             }
             if advice == Advice::Gone || self.finish_question().await.is_err() {
                 self.after = After::Abort;
@@ -317,8 +397,12 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
 
     async fn reply(&mut self, context: Context, reply: LocalReply) {
         // A client that waits for 100 may or may not send its body now: what follows could be either.
-        let body_in_doubt = self.request.expects_continue && !self.body.is_complete();
-        let close = reply.close || !self.request.persistent || self.plane.is_draining() || body_in_doubt;
+        let body_in_doubt = self.request.expects_continue && !self.continued && !self.body.is_complete();
+        let close = reply.close
+            || !self.request.persistent
+            || self.plane.is_draining()
+            || body_in_doubt
+            || self.request.upgrade.is_some();
         let bytes = reply.to_bytes(close, self.request.is_head);
         context.finish_locally(&reply, bytes.len());
         let sent = match self.finish_question().await {

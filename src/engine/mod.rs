@@ -15,6 +15,7 @@ mod relay;
 mod response;
 #[cfg(test)]
 mod sim;
+mod tunnel;
 
 use std::io;
 use std::task::{Context, Poll};
@@ -33,6 +34,9 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
 
     /// Whether the peer has finished sending, bytes that are still unread aside.
     fn has_ended(&self) -> bool;
+
+    /// Whether the peer is gone in both directions, as far as its kernel tells.
+    fn has_left(&self) -> bool;
 
     /// An error that the peer's kernel reported (a reset).
     fn pending_error(&self) -> Option<io::Error>;

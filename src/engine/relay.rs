@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncWrite as _, ReadBuf};
 
 use super::buffer::Buffer;
-use super::departure::{Advice, Answer, Departure, QUESTION};
+use super::departure::{Advice, Answer, CONTINUE, Departure};
 use super::plane::Plane;
 use super::response::{ResponseBytes, Step};
 use super::{Dial, Stream};
@@ -28,6 +28,8 @@ use crate::upstream::idle::Connection;
 pub(super) enum End {
     /// The whole answer was handed to the client.
     Served,
+    /// The worker switched protocols; its answer has not left yet.
+    Switched,
     /// The client left.
     ClientGone,
     /// The worker failed after its answer had begun.
@@ -102,7 +104,7 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
             }
             match ready!(self.poll_departure(sent_before, cx)) {
                 Advice::Gone => return Poll::Ready(End::ClientGone),
-                Advice::Ask => self.down.ask(QUESTION),
+                Advice::Ask => self.down.ask(CONTINUE),
             }
         }
     }
@@ -192,12 +194,21 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
     fn digest(&mut self) -> Progress {
         let keep = self.request.persistent && !self.plane.is_draining();
         let begun = self.down.has_begun();
-        match self.down.digest(self.request, keep, self.up.body) {
+        let request_sent = self.up.is_done() && !self.up.stopped;
+        match self.down.digest(self.request, keep, self.up.body, request_sent) {
+            Ok(Step::Switched { bytes }) => {
+                self.in_flight.on_answer(self.down.status());
+                self.in_flight.on_bytes(0, bytes);
+                Progress::Ended(End::Switched)
+            }
             Ok(Step::NeedsMore) => Progress::Moved,
             Ok(Step::Ready { bytes, complete }) => {
                 if !begun && self.down.has_begun() {
                     self.answered_early = !self.up.is_done();
                     self.in_flight.on_answer(self.down.status());
+                    if self.down.worker_is_old() {
+                        self.in_flight.worker().set_http10();
+                    }
                 }
                 self.in_flight.on_bytes(0, bytes);
                 if complete {

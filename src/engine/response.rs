@@ -35,6 +35,9 @@ pub(super) enum Step {
     NeedsMore,
     /// This many bytes are ready for the client; `complete`: they are the last.
     Ready { bytes: usize, complete: bool },
+    /// The worker switches protocols: this many bytes are its answer, what is behind them belongs to the
+    /// new protocol.
+    Switched { bytes: usize },
 }
 
 #[derive(Debug)]
@@ -43,6 +46,8 @@ enum Phase {
     Head,
     /// Behind it.
     Body { body: Body, reframe: Reframe },
+    /// Behind a 101.
+    Switched,
     /// The last bytes are pending or sent.
     Complete,
 }
@@ -71,11 +76,13 @@ pub(super) struct ResponseBytes<'a> {
     continued: bool,
     /// Whether the client finds the end by the close.
     ends_by_close: bool,
+    /// Whether the worker answered as HTTP/1.0.
+    worker_is_old: bool,
 }
 
 impl<'a> ResponseBytes<'a> {
-    /// An answer behind `own` bytes.
-    pub(super) fn new(limits: &'a Limits, own: &'static [u8]) -> Self {
+    /// An answer behind `own` bytes. `continued`: whether the client was told to go on already.
+    pub(super) fn new(limits: &'a Limits, own: &'static [u8], continued: bool) -> Self {
         Self {
             limits,
             buffer: None,
@@ -88,8 +95,9 @@ impl<'a> ResponseBytes<'a> {
             worker_persistent: false,
             excess: false,
             keep: true,
-            continued: false,
+            continued,
             ends_by_close: false,
+            worker_is_old: false,
         }
     }
 
@@ -157,6 +165,11 @@ impl<'a> ResponseBytes<'a> {
         self.keep
     }
 
+    /// Whether the worker answered as HTTP/1.0.
+    pub(super) fn worker_is_old(&self) -> bool {
+        self.worker_is_old
+    }
+
     /// Whether only the close will tell the client that the answer is complete.
     pub(super) fn ends_by_close(&self) -> bool {
         self.ends_by_close
@@ -191,7 +204,8 @@ impl<'a> ResponseBytes<'a> {
         }
     }
 
-    /// Makes sense of the bytes received. `keep`: whether the client's connection should stay open.
+    /// Makes sense of the bytes received. `keep`: whether the client's connection should stay open;
+    /// `request_sent`: whether the worker was sent the whole request.
     ///
     /// # Errors
     /// [`Cause`] when the worker's bytes must not be passed on.
@@ -200,16 +214,23 @@ impl<'a> ResponseBytes<'a> {
         request: &Request,
         keep: bool,
         request_body: &Body,
+        request_sent: bool,
     ) -> Result<Step, Cause> {
         self.heard = true;
         match self.phase {
-            Phase::Head => self.digest_head(request, keep, request_body),
+            Phase::Head => self.digest_head(request, keep, request_body, request_sent),
             Phase::Body { .. } => self.digest_body(),
-            Phase::Complete => Ok(Step::NeedsMore),
+            Phase::Switched | Phase::Complete => Ok(Step::NeedsMore),
         }
     }
 
-    fn digest_head(&mut self, request: &Request, keep: bool, request_body: &Body) -> Result<Step, Cause> {
+    fn digest_head(
+        &mut self,
+        request: &Request,
+        keep: bool,
+        request_body: &Body,
+        request_sent: bool,
+    ) -> Result<Step, Cause> {
         let Some(buffer) = &mut self.buffer else { return Ok(Step::NeedsMore) };
         if self.until > 0 {
             buffer.start = self.until;
@@ -229,6 +250,13 @@ impl<'a> ResponseBytes<'a> {
             return Ok(self.pass_interim(request, &response, at, head_end));
         }
         self.status = response.status;
+        if response.status == 101 {
+            response.may_switch(request.upgrade.as_ref(), request_sent)?;
+            return Ok(self.pass_switch(&response, at, head_end));
+        }
+        if response.minor_version == 0 {
+            self.worker_is_old = true;
+        }
         self.worker_persistent = response.persistent;
         let reframe = match (response.framing, request.minor_version) {
             (Framing::UntilClose, 1) => Reframe::Chunk,
@@ -239,7 +267,8 @@ impl<'a> ResponseBytes<'a> {
             || (response.framing == Framing::UntilClose && reframe == Reframe::No);
         // Without a 100 the client may or may not send its body now: what follows could be either.
         let body_in_doubt = request.expects_continue && !self.continued && !request_body.is_complete();
-        self.keep = keep && !self.ends_by_close && !body_in_doubt;
+        // Whoever asked to switch may have sent bytes of the other protocol already: they are not requests.
+        self.keep = keep && !self.ends_by_close && !body_in_doubt && request.upgrade.is_none();
         if reframe == Reframe::Unchunk {
             response.drop_coding();
         }
@@ -247,11 +276,15 @@ impl<'a> ResponseBytes<'a> {
         if reframe == Reframe::Chunk {
             added.push(b"Transfer-Encoding: chunked\r\n");
         }
-        if !self.keep {
-            added.push(b"Connection: close\r\n");
-        } else if request.minor_version == 0 {
-            added.push(b"Connection: keep-alive\r\n");
-        }
+        let options: &[u8] = match (self.keep, request.minor_version, response.upgrade.is_some()) {
+            (false, _, true) => b"Connection: close, Upgrade\r\n",
+            (false, _, false) => b"Connection: close\r\n",
+            (true, 0, true) => b"Connection: keep-alive, Upgrade\r\n",
+            (true, 0, false) => b"Connection: keep-alive\r\n",
+            (true, _, true) => b"Connection: Upgrade\r\n",
+            (true, _, false) => b"",
+        };
+        added.push(options);
         self.phase = Phase::Body { body: Body::new(response.framing), reframe };
         self.pass_head(&response, at, head_end, added.bytes())
     }
@@ -266,6 +299,23 @@ impl<'a> ResponseBytes<'a> {
             _ => rewrite(buffer.bytes_mut(), at, response.head_len, response.dropped(), b"", head_end),
         };
         Step::Ready { bytes: self.until - self.next, complete: false }
+    }
+
+    /// A 101 goes out as it came, with the `Connection` field that makes its `Upgrade` count.
+    fn pass_switch(&mut self, response: &Response, at: usize, head_end: usize) -> Step {
+        let Some(buffer) = &mut self.buffer else { return Step::NeedsMore };
+        let added = b"Connection: Upgrade\r\n";
+        self.next = rewrite(buffer.bytes_mut(), at, response.head_len, response.dropped(), added, head_end);
+        self.until = head_end;
+        self.phase = Phase::Switched;
+        Step::Switched { bytes: self.until - self.next }
+    }
+
+    /// After [`Step::Switched`]: the answer and what came behind it, for the client.
+    pub(super) fn take_for_tunnel(&mut self) -> Option<Buffer> {
+        let mut buffer = self.buffer.take()?;
+        buffer.start = self.next;
+        Some(buffer)
     }
 
     /// Edits the final head in place, together with what of the body came with it.
@@ -307,7 +357,7 @@ impl<'a> ResponseBytes<'a> {
     fn reframe(&self) -> Reframe {
         match self.phase {
             Phase::Body { reframe, .. } => reframe,
-            Phase::Head | Phase::Complete => Reframe::No,
+            Phase::Head | Phase::Switched | Phase::Complete => Reframe::No,
         }
     }
 

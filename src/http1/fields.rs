@@ -52,6 +52,11 @@ impl Dropped {
             self.0.insert(at, line);
         }
     }
+
+    /// Adds parts of the start line.
+    pub(super) fn prepend(&mut self, parts: Vec<Span>) {
+        self.0.splice(0..0, parts);
+    }
 }
 
 /// What the fields of one head said that concerns a proxy.
@@ -64,10 +69,33 @@ pub(super) struct Gathered {
     pub(super) te_trailers: bool,
     pub(super) expect_continue: bool,
     pub(super) hosts: u32,
+    pub(super) host: Option<Span>,
+    pub(super) max_forwards: Option<Span>,
+    /// Whether `Connection` says that the `Upgrade` field is meant for us.
+    pub(super) upgrade: bool,
+    pub(super) upgrades: Vec<Upgrade>,
     pub(super) request_id: Option<Span>,
     /// The whole line of an id without a value: the platform sends fields even when they are empty.
     pub(super) empty_request_id: Option<Span>,
     pub(super) transfer_encoding: Option<Span>,
+}
+
+/// The protocols of an `Upgrade` field (RFC 9110 §7.8), lower-case, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Protocols(Vec<Box<[u8]>>);
+
+impl Protocols {
+    /// Whether every protocol of `chosen` is one of these.
+    pub fn cover(&self, chosen: &Self) -> bool {
+        chosen.0.iter().all(|protocol| self.0.contains(protocol))
+    }
+}
+
+/// One `Upgrade` field.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    line: Span,
+    value: Span,
 }
 
 /// A head whose lines do not end as RFC 9112 §2.2 wants: bare LF or stray bytes.
@@ -126,16 +154,24 @@ impl Gathered {
                 self.te_trailers |= tokens(header.value).any(|token| token.eq_ignore_ascii_case(b"trailers"));
                 self.dropped.push(line);
             }
-            4 if name.eq_ignore_ascii_case(b"host") => self.hosts += 1,
+            4 if name.eq_ignore_ascii_case(b"host") => {
+                self.hosts += 1;
+                self.host = Some(Span::of(header.value, head));
+            }
             6 if name.eq_ignore_ascii_case(b"expect") => {
                 self.expect_continue |= header.value.eq_ignore_ascii_case(b"100-continue");
             }
-            7 if name.eq_ignore_ascii_case(b"upgrade") => self.dropped.push(line),
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                self.upgrades.push(Upgrade { line, value: Span::of(header.value, head) });
+            }
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 self.dropped.push(line);
                 return self.take_connection(header.value);
             }
             10 if name.eq_ignore_ascii_case(b"keep-alive") => self.dropped.push(line),
+            12 if name.eq_ignore_ascii_case(b"max-forwards") => {
+                self.max_forwards.get_or_insert(Span::of(header.value, head));
+            }
             14 if name.eq_ignore_ascii_case(b"content-length") => self.length.content_length(header.value),
             15 if name.eq_ignore_ascii_case(b"x-fc-request-id") => {
                 if header.value.is_empty() {
@@ -161,11 +197,33 @@ impl Gathered {
                 self.close = true;
             } else if token.eq_ignore_ascii_case(b"keep-alive") {
                 self.keep_alive = true;
+            } else if token.eq_ignore_ascii_case(b"upgrade") {
+                self.upgrade = true;
             } else if !is_protected(token) {
                 fate = Fate::Nominates;
             }
         }
         fate
+    }
+
+    /// The protocols of the `Upgrade` fields, lower-case, if `Connection` says that they are meant and
+    /// `wanted` allows it; otherwise the fields end here. Never `h2c`: whoever speaks it behind our back
+    /// is beyond every check (HTTP/2 by its preface needs no upgrade, RFC 9113 §3.1).
+    pub(super) fn take_upgrade(&mut self, head: &[u8], wanted: bool) -> Option<Protocols> {
+        let upgrades = std::mem::take(&mut self.upgrades);
+        if upgrades.is_empty() {
+            return None;
+        }
+        let values = upgrades.iter().flat_map(|upgrade| tokens(upgrade.value.of_head(head)));
+        let protocols: Vec<Box<[u8]>> = values.map(|value| value.to_ascii_lowercase().into()).collect();
+        let is_meant = wanted && self.upgrade && !protocols.is_empty();
+        if is_meant && !protocols.iter().any(|protocol| protocol.starts_with(b"h2c")) {
+            return Some(Protocols(protocols));
+        }
+        for upgrade in upgrades {
+            self.dropped.insert(upgrade.line);
+        }
+        None
     }
 
     /// A second pass, only for heads whose `Connection` names other fields.
@@ -174,7 +232,7 @@ impl Gathered {
             .iter()
             .filter(|header| header.name.eq_ignore_ascii_case("connection"))
             .flat_map(|header| tokens(header.value))
-            .filter(|token| !is_protected(token))
+            .filter(|token| !is_protected(token) && !token.eq_ignore_ascii_case(b"upgrade"))
             .collect();
         let mut dropped = Dropped::default();
         for (index, header) in headers.iter().enumerate() {

@@ -77,6 +77,11 @@ impl LengthFields {
         }
     }
 
+    /// Whether any field says something about a body.
+    pub(super) fn are_present(&self) -> bool {
+        self.content_length.is_some() || self.chunked || self.fault.is_some()
+    }
+
     fn fail(&mut self, fault: FramingFault) {
         self.fault.get_or_insert(fault);
     }

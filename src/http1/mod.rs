@@ -15,8 +15,9 @@ pub mod framing;
 pub mod request;
 pub mod response;
 pub mod rewrite;
+pub mod target;
 
-pub use fields::{FIELDS_MAX, Span};
+pub use fields::{FIELDS_MAX, Protocols, Span};
 
 /// Outcome of looking at the bytes received so far.
 #[derive(Debug, PartialEq, Eq)]

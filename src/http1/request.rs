@@ -2,8 +2,9 @@
 
 use std::mem::MaybeUninit;
 
-use super::fields::{BadLineEnd, Dropped, FIELDS_MAX, gather};
+use super::fields::{BadLineEnd, Dropped, FIELDS_MAX, Protocols, gather};
 use super::framing::{Framing, FramingFault};
+use super::target::{Form, TargetFault, is_authority};
 use super::{Parsed, Span};
 use crate::config::Limits;
 
@@ -16,6 +17,8 @@ pub struct Request {
     pub method: Span,
     /// The target's bytes, raw.
     pub target: Span,
+    /// Where the `*` of an `OPTIONS http://host` goes; the byte there is the slash that would be its path.
+    pub asterisk_at: Option<u32>,
     /// The `1` or `0` of `HTTP/1.x`.
     pub minor_version: u8,
     /// Where the body ends.
@@ -33,6 +36,12 @@ pub struct Request {
     pub te_trailers: bool,
     /// Whether a `Host` field is present (HTTP/1.0 may lack it).
     pub has_host: bool,
+    /// The authority of an absolute target, for a request without a `Host` field.
+    pub authority: Option<Span>,
+    /// The digits of `Max-Forwards` in an OPTIONS or TRACE (RFC 9110 §7.6.2).
+    pub max_forwards: Option<Span>,
+    /// The protocols that the client would like to switch to. Its `Upgrade` fields travel on then.
+    pub upgrade: Option<Protocols>,
     /// The value of `x-fc-request-id`, if present and not empty.
     pub request_id: Option<Span>,
     dropped: Dropped,
@@ -51,6 +60,15 @@ pub enum Refused {
     /// RFC 9112 §3.2: an HTTP/1.1 request has exactly one Host field.
     #[error("an HTTP/1.1 request needs exactly one Host field")]
     Host,
+    /// RFC 9112 §3.2: its value is `host[:port]`.
+    #[error("the Host field is not host[:port]")]
+    HostValue,
+    /// RFC 9112 §3.2.2 lets the target win; a reader that does not know would route elsewhere.
+    #[error("the Host field and the request target name different hosts")]
+    HostConflict,
+    /// The target is not one that an origin server can be asked for.
+    #[error("{0}")]
+    Target(#[from] TargetFault),
     /// A version we do not speak.
     #[error("the HTTP version is not supported")]
     Version,
@@ -72,7 +90,7 @@ impl Refused {
     /// The status that says so (RFC 9110 §15.5, RFC 6585 §5).
     pub fn status(&self) -> u16 {
         match self {
-            Self::Malformed(_) | Self::Host => 400,
+            Self::Malformed(_) | Self::Host | Self::HostValue | Self::HostConflict | Self::Target(_) => 400,
             Self::Framing(FramingFault::UnknownCoding) => 501,
             Self::Framing(_) => 400,
             Self::Version => 505,
@@ -125,13 +143,40 @@ impl Request {
         if found.hosts > 1 || (found.hosts == 0 && minor_version == 1) {
             return Err(Refused::Host);
         }
+        let host = found.host.map(|span| span.of_head(head));
+        if host.is_some_and(|host| !is_authority(host)) {
+            return Err(Refused::HostValue);
+        }
+        let target_span = Span::of(target.as_bytes(), head);
+        let (mut authority, mut asterisk_at) = (None, None);
+        if let Form::Absolute(absolute) = Form::of(method, target.as_bytes())? {
+            match host {
+                Some(host) if !absolute.agrees_with(target.as_bytes(), host) => {
+                    return Err(Refused::HostConflict);
+                }
+                Some(_) => {}
+                None => authority = Some(absolute.authority_in(target_span)),
+            }
+            let gaps = absolute.gaps(target_span);
+            if method == "OPTIONS" && absolute.is_authority_only(target.as_bytes()) {
+                asterisk_at = Some(gaps[0].end);
+            }
+            found.dropped.prepend(gaps);
+        }
         if let (None, Some(line)) = (found.request_id, found.empty_request_id) {
             found.dropped.insert(line);
         }
+        let upgrade = found.take_upgrade(head, minor_version == 1);
+        let counts_hops = matches!(method, "OPTIONS" | "TRACE");
+        let is_number = |span: &Span| {
+            let digits = span.of_head(head);
+            !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+        };
         Ok(Parsed::Complete(Self {
             head_len,
             method: method_span,
-            target: Span::of(target.as_bytes(), head),
+            target: target_span,
+            asterisk_at,
             minor_version,
             framing: found.length.of_request(minor_version)?,
             persistent: !found.close && (minor_version == 1 || found.keep_alive),
@@ -140,12 +185,16 @@ impl Request {
             expects_continue: found.expect_continue && minor_version == 1,
             te_trailers: found.te_trailers,
             has_host: found.hosts == 1,
+            authority,
+            max_forwards: found.max_forwards.filter(|_| counts_hops).filter(is_number),
+            upgrade,
             request_id: found.request_id,
             dropped: found.dropped,
         }))
     }
 
-    /// Lines that do not travel to the worker, ascending and disjoint.
+    /// What does not travel to the worker, ascending and disjoint: lines, and the scheme and authority of
+    /// an absolute target.
     pub fn dropped(&self) -> &[Span] {
         &self.dropped.0
     }
@@ -226,9 +275,76 @@ mod tests {
             ),
             [
                 "Connection: X-Own, keep-alive\r\nKeep-Alive: 5\r\n",
-                "x-own: 2\r\nTE: trailers\r\nUpgrade: h2c\r\nProxy-Connection: a\r\n"
+                "x-own: 2\r\nTE: trailers\r\n",
+                "Upgrade: h2c\r\n",
+                "Proxy-Connection: a\r\n"
             ]
         );
+    }
+
+    #[test]
+    fn an_upgrade_travels_only_when_connection_means_it_and_never_as_h2c() {
+        let head = |fields: &str| format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+        for (fields, gone, protocols) in [
+            ("Connection: Upgrade\r\nUpgrade: websocket\r\n", "Connection: Upgrade\r\n", Some("websocket")),
+            (
+                "Upgrade: A/1, b\r\nX: y\r\nConnection: keep-alive, upgrade\r\n",
+                "Connection: keep-alive, upgrade\r\n",
+                Some("a/1"),
+            ),
+            ("Upgrade: websocket\r\n", "Upgrade: websocket\r\n", None),
+            ("Connection: upgrade\r\nUpgrade:\r\n", "Connection: upgrade\r\nUpgrade:\r\n", None),
+            ("Connection: upgrade\r\n", "Connection: upgrade\r\n", None),
+            (
+                "Connection: upgrade, http2-settings\r\nUpgrade: h2c\r\nHTTP2-Settings: A\r\n",
+                "Connection: upgrade, http2-settings\r\nUpgrade: h2c\r\nHTTP2-Settings: A\r\n",
+                None,
+            ),
+            (
+                "Connection: upgrade\r\nUpgrade: websocket, h2c\r\n",
+                "Connection: upgrade\r\nUpgrade: websocket, h2c\r\n",
+                None,
+            ),
+        ] {
+            let text = head(fields);
+            assert_eq!(dropped(&text).concat(), gone);
+            let upgrade = complete(&text).upgrade;
+            assert_eq!(upgrade.is_some(), protocols.is_some(), "{fields:?}");
+            if let (Some(upgrade), Some(protocol)) = (upgrade, protocols) {
+                assert!(
+                    upgrade.cover(
+                        &complete(&head(&format!("Connection: upgrade\r\nUpgrade: {protocol}\r\n")))
+                            .upgrade
+                            .unwrap()
+                    )
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_absolute_target_becomes_a_path_and_must_agree_with_host() {
+        let text = "GET http://x:80/a?b HTTP/1.1\r\nHost: X\r\n\r\n";
+        assert_eq!(dropped(text), ["http://x:80"]);
+        let text = "OPTIONS http://x HTTP/1.0\r\n\r\n";
+        let request = complete(text);
+        assert_eq!(request.authority.unwrap().of_head(text.as_bytes()), b"x");
+        assert_eq!(request.asterisk_at, Some(14));
+        assert_eq!(dropped(text), ["http:/", "x"]);
+        let conflict = parse("GET http://x/ HTTP/1.1\r\nHost: y\r\n\r\n");
+        assert_eq!(conflict, Err(Refused::HostConflict));
+    }
+
+    #[test]
+    fn max_forwards_counts_for_options_and_trace_only() {
+        let limit = |method: &str, value: &str| {
+            let text = format!("{method} / HTTP/1.1\r\nHost: x\r\nMax-Forwards: {value}\r\n\r\n");
+            complete(&text).max_forwards.map(|span| span.of_head(text.as_bytes()).to_vec())
+        };
+        assert_eq!(limit("TRACE", "10"), Some(b"10".to_vec()));
+        assert_eq!(limit("OPTIONS", "0"), Some(b"0".to_vec()));
+        assert_eq!(limit("GET", "0"), None);
+        assert_eq!(limit("TRACE", "-1"), None);
     }
 
     #[test]
@@ -285,6 +401,9 @@ mod tests {
             ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
             ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
             ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+            ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+            ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("GET /#a HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 405),
             (&long_target, 414),
             (&open_target, 414),

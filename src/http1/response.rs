@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use super::chunked::ChunkFault;
-use super::fields::{BadLineEnd, Dropped, FIELDS_MAX, gather};
+use super::fields::{BadLineEnd, Dropped, FIELDS_MAX, Protocols, gather};
 use super::framing::{Framing, FramingFault};
 use super::{Parsed, Span};
 use crate::config::Limits;
@@ -21,6 +21,8 @@ pub struct Response {
     pub framing: Framing,
     /// Whether the worker will take another request on this connection.
     pub persistent: bool,
+    /// The protocols of a 101 (chosen) or a 426 (required); its `Upgrade` fields travel on then.
+    pub upgrade: Option<Protocols>,
     dropped: Dropped,
     coding_line: Option<Span>,
 }
@@ -43,6 +45,12 @@ pub enum BadResponse {
     /// A protocol switch that nobody asked for.
     #[error("the worker switched protocols unasked")]
     Unasked101,
+    /// A 101 that does not say what it switches to, or that has a body.
+    #[error("the worker switched protocols without a sound Upgrade field")]
+    Unclear101,
+    /// A switch before the request had ended: what is its rest, what the new protocol's first byte?
+    #[error("the worker switched protocols before it had got the whole request")]
+    Early101,
 }
 
 impl Response {
@@ -75,15 +83,17 @@ impl Response {
         if !head.starts_with(b"HTTP/1.") || status < 100 {
             return Err(BadResponse::Malformed);
         }
-        if status == 101 {
-            return Err(BadResponse::Unasked101);
-        }
         let start_line_end = match raw.headers.first() {
             Some(first) => Span::of(first.name.as_bytes(), head).start as usize,
             None => head_len - 2,
         };
-        let found = gather(head, start_line_end, raw.headers).map_err(|BadLineEnd| BadResponse::Malformed)?;
+        let mut found =
+            gather(head, start_line_end, raw.headers).map_err(|BadLineEnd| BadResponse::Malformed)?;
         let framing = found.length.of_response(minor_version, status, to_head)?;
+        let upgrade = found.take_upgrade(head, matches!(status, 101 | 426) && minor_version == 1);
+        if status == 101 && (upgrade.is_none() || found.length.are_present()) {
+            return Err(BadResponse::Unclear101);
+        }
         Ok(Parsed::Complete(Self {
             head_len,
             status,
@@ -92,6 +102,7 @@ impl Response {
             persistent: framing != Framing::UntilClose
                 && !found.close
                 && (minor_version == 1 || found.keep_alive),
+            upgrade,
             dropped: found.dropped,
             coding_line: found.transfer_encoding,
         }))
@@ -99,7 +110,20 @@ impl Response {
 
     /// Whether this is an interim answer: the final one follows (RFC 9110 §15.2).
     pub fn is_interim(&self) -> bool {
-        self.status < 200
+        self.status < 200 && self.status != 101
+    }
+
+    /// Whether the worker may switch protocols with this 101: the client offered `offered`, and nothing
+    /// of its request is missing.
+    ///
+    /// # Errors
+    /// [`BadResponse`] says what is wrong with the switch.
+    pub fn may_switch(&self, offered: Option<&Protocols>, request_sent: bool) -> Result<(), BadResponse> {
+        match (offered, &self.upgrade) {
+            (Some(offered), Some(chosen)) if offered.cover(chosen) && request_sent => Ok(()),
+            (Some(offered), Some(chosen)) if offered.cover(chosen) => Err(BadResponse::Early101),
+            _ => Err(BadResponse::Unasked101),
+        }
     }
 
     /// Lines that do not travel to the client, ascending and disjoint. The
@@ -166,6 +190,18 @@ mod tests {
     }
 
     #[test]
+    fn a_switch_is_believed_only_if_it_was_offered_and_the_request_is_complete() {
+        let offered =
+            complete("HTTP/1.1 426 No\r\nConnection: upgrade\r\nUpgrade: websocket, x\r\n\r\n").upgrade;
+        let switch =
+            |to: &str| complete(&format!("HTTP/1.1 101 Ok\r\nConnection: Upgrade\r\nUpgrade: {to}\r\n\r\n"));
+        assert_eq!(switch("WebSocket").may_switch(offered.as_ref(), true), Ok(()));
+        assert_eq!(switch("websocket").may_switch(offered.as_ref(), false), Err(BadResponse::Early101));
+        assert_eq!(switch("y").may_switch(offered.as_ref(), true), Err(BadResponse::Unasked101));
+        assert_eq!(switch("websocket").may_switch(None, true), Err(BadResponse::Unasked101));
+    }
+
+    #[test]
     fn what_a_worker_must_not_say_is_refused() {
         for text in [
             "GARBAGE\r\n\r\n",
@@ -175,6 +211,10 @@ mod tests {
             "HTTP/1.1 099 No\r\n\r\n",
             "HTTP/2.0 200 OK\r\n\r\n",
             "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",
+            "HTTP/1.1 101 Ok\r\nConnection: upgrade\r\nUpgrade: x\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 101 Ok\r\nConnection: upgrade\r\nUpgrade: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.0 101 Ok\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",

@@ -45,6 +45,8 @@ pub struct Head<'a> {
     pub target: &'a [u8],
     /// Value of `x-fc-request-id`, raw.
     pub request_id: Option<&'a [u8]>,
+    /// The head, whole, if its `Max-Forwards` lets it go no further (RFC 9110 §7.6.2).
+    pub last_hop: Option<&'a [u8]>,
     /// Bytes of the request received so far, the head and what came with it.
     pub received: usize,
 }

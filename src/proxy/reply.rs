@@ -1,9 +1,11 @@
 //! Answers that the proxy gives itself: what, why, how to fix, with the id.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::admission::Refusal;
 use super::exchange::Cause;
+use crate::config::is_secret;
 use crate::http1::request::Refused;
 use crate::id::{REQUEST_ID_HEADER, RequestId};
 
@@ -19,7 +21,16 @@ pub struct LocalReply {
     /// Whether the connection must close: what follows on it cannot be trusted.
     pub close: bool,
     id: RequestId,
-    text: String,
+    body: Body,
+}
+
+/// What stands behind the head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Body {
+    /// A sentence; status and id stand around it.
+    Sentence(String),
+    /// A request as it came (RFC 9110 §9.3.8).
+    Message(String),
 }
 
 impl LocalReply {
@@ -43,7 +54,7 @@ impl LocalReply {
             retry_after_secs: Some(retry_after_secs),
             close: false,
             id,
-            text: text.to_owned(),
+            body: Body::Sentence(text.to_owned()),
         }
     }
 
@@ -61,7 +72,7 @@ impl LocalReply {
             retry_after_secs: None,
             close: status == 400,
             id,
-            text: sentence(&cause.to_string()),
+            body: Body::Sentence(sentence(&cause.to_string())),
         }
     }
 
@@ -73,23 +84,47 @@ impl LocalReply {
             retry_after_secs: None,
             close: true,
             id,
-            text: sentence(&refused.to_string()),
+            body: Body::Sentence(sentence(&refused.to_string())),
+        }
+    }
+
+    /// 200 to an OPTIONS or TRACE that may go no further. A TRACE sees its `head` as it came here, but
+    /// for fields that may hold a secret.
+    pub fn last_hop(head: &[u8], id: RequestId) -> Self {
+        let body = if head.starts_with(b"TRACE") {
+            Body::Message(traced(&String::from_utf8_lossy(head)))
+        } else {
+            Body::Sentence("Max-Forwards ends the request here, before any worker.".to_owned())
+        };
+        Self {
+            status: 200,
+            reason: "max-forwards".to_owned(),
+            retry_after_secs: None,
+            close: false,
+            id,
+            body,
         }
     }
 
     /// The answer's bytes. `close`: whether to say so. A `HEAD` gets no body.
     pub fn to_bytes(&self, close: bool, to_head: bool) -> Vec<u8> {
         let phrase = phrase(self.status);
-        let body = format!("{} {phrase}: {}\nrequest id: {}\n", self.status, self.text, self.id);
+        let (kind, body) = match &self.body {
+            Body::Sentence(text) => (
+                "text/plain; charset=utf-8",
+                Cow::Owned(format!("{} {phrase}: {text}\nrequest id: {}\n", self.status, self.id)),
+            ),
+            Body::Message(text) => ("message/http", Cow::Borrowed(text)),
+        };
         let mut text = format!("HTTP/1.1 {} {phrase}\r\n", self.status);
         // Writing to a String cannot fail.
-        let _ = write!(text, "Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n", body.len());
+        let _ = write!(text, "Content-Type: {kind}\r\nContent-Length: {}\r\n", body.len());
         let _ = write!(text, "{REQUEST_ID_HEADER}: {}\r\nx-warmfront-reason: {}\r\n", self.id, self.reason);
         if let Some(seconds) = self.retry_after_secs {
             let _ = write!(text, "Retry-After: {seconds}\r\n");
         }
-        if self.status == 405 {
-            text.push_str("Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n");
+        if self.status == 405 || self.status == 200 {
+            text.push_str("Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS, TRACE\r\n");
         }
         if close {
             text.push_str("Connection: close\r\n");
@@ -108,8 +143,19 @@ fn sentence(text: &str) -> String {
     first.into_iter().chain(chars).chain(std::iter::once('.')).collect()
 }
 
+/// The lines of a head that may be shown to whoever sent it through others.
+fn traced(head: &str) -> String {
+    let may_be_shown = |line: &&str| {
+        let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        !(name.starts_with("x-fc-") || name.contains("cookie") || name.contains("auth") || is_secret(&name))
+    };
+    let mut lines = head.split_inclusive("\r\n");
+    lines.next().into_iter().chain(lines.filter(may_be_shown)).collect()
+}
+
 fn phrase(status: u16) -> &'static str {
     match status {
+        200 => "OK",
         400 => "Bad Request",
         405 => "Method Not Allowed",
         414 => "URI Too Long",
@@ -140,6 +186,16 @@ mod tests {
         assert!(!text.contains("Connection"));
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())));
+    }
+
+    #[test]
+    fn a_trace_is_shown_without_secrets() {
+        let head = b"TRACE /x HTTP/1.1\r\nHost: a\r\nX-Fc-Access-Key-Secret: s\r\nCookie: c\r\nAuthorization: b\r\nX-Api-Token: t\r\nA: b\r\n\r\n";
+        let reply = LocalReply::last_hop(head, RequestId::sanitised(b"1"));
+        let text = String::from_utf8(reply.to_bytes(false, false)).unwrap();
+        let (fields, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(fields.contains("Content-Type: message/http\r\n"), "{fields}");
+        assert_eq!(body, "TRACE /x HTTP/1.1\r\nHost: a\r\nA: b\r\n\r\n");
     }
 
     #[test]

@@ -17,6 +17,10 @@ const ATTEMPTS_MAX: u32 = 5;
 /// or there is nobody left to answer.
 pub async fn serve<E: Exchange>(proxy: &Proxy, exchange: &mut E) {
     let mut context = Context::begin(proxy, exchange.head());
+    if let Some(head) = exchange.head().last_hop {
+        let reply = LocalReply::last_hop(head, context.id);
+        return exchange.reply(context, reply).await;
+    }
     let (mut attempts, mut repeated) = (0, false);
     loop {
         let permit = match proxy.gate.try_enter() {

@@ -49,6 +49,7 @@ pub struct Worker {
     connections: AtomicU32,
     served: AtomicU64,
     suspect: AtomicBool,
+    http10: AtomicBool,
     suspicion: Arc<Notify>,
 }
 
@@ -64,6 +65,7 @@ impl Worker {
             connections: AtomicU32::new(0),
             served: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
+            http10: AtomicBool::new(false),
             suspicion,
         })
     }
@@ -98,6 +100,16 @@ impl Worker {
     /// Trusts the worker again (its socket accepted).
     pub fn clear_suspicion(&self) {
         self.suspect.store(false, Ordering::SeqCst);
+    }
+
+    /// Notes that it answered as HTTP/1.0.
+    pub fn set_http10(&self) {
+        self.http10.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has answered as HTTP/1.0: then it sends no `100 Continue`.
+    pub fn is_http10(&self) -> bool {
+        self.http10.load(Ordering::Relaxed)
     }
 
     /// Takes a slot if one is free. Only `upstream::lease` calls this.

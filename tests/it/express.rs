@@ -1,25 +1,16 @@
 //! The Express sample of the platform's documentation, unchanged, behind the sidecar.
 
 use std::path::Path;
-use std::process::Command;
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::support::sidecar::signal;
-use crate::support::{ID, Setup, Sidecar, get, post};
+use crate::support::{ID, Setup, Sidecar, app, get, post};
 
 const CLIENTS: usize = 16;
 
 fn express() -> Sidecar {
-    static PACKAGES: Once = Once::new();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // `./test` has done this already; a plain `cargo test` has not.
-    PACKAGES.call_once(|| {
-        let setup = Command::new(root.join("scripts/setup-tests")).output().expect("bash runs");
-        assert!(setup.status.success(), "{}", String::from_utf8_lossy(&setup.stderr));
-    });
-    Setup::run(["node".into(), root.join("tests/apps/express/server.js").display().to_string()]).start()
+    Setup::run([Path::new("node"), &app("express/server.js")]).start()
 }
 
 #[test]

@@ -10,3 +10,5 @@ mod keepalive;
 mod processes;
 mod streaming;
 mod support;
+mod targets;
+mod upgrade;

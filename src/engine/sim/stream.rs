@@ -310,6 +310,10 @@ impl Stream for End {
         pair.to[self.side].ended || pair.torn[self.side]
     }
 
+    fn has_left(&self) -> bool {
+        self.lock().torn[self.side]
+    }
+
     fn pending_error(&self) -> Option<io::Error> {
         self.lock().error[self.side].take().map(io::Error::from)
     }

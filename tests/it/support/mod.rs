@@ -10,6 +10,9 @@ pub(crate) mod sidecar;
 pub(crate) mod wire;
 pub(crate) mod worker;
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 pub(crate) use client::Client;
@@ -39,6 +42,18 @@ pub(crate) fn post(target: &str, body: &str) -> String {
 /// A 200 with a length.
 pub(crate) fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// A file of the sample applications, whose packages are installed.
+pub(crate) fn app(file: &str) -> PathBuf {
+    static PACKAGES: Once = Once::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // `./test` has done this already; a plain `cargo test` has not.
+    PACKAGES.call_once(|| {
+        let setup = Command::new(root.join("scripts/setup-tests")).output().expect("bash runs");
+        assert!(setup.status.success(), "{}", String::from_utf8_lossy(&setup.stderr));
+    });
+    root.join("tests/apps").join(file)
 }
 
 /// Looks until `look` finds something; panics with `what` when [`GUARD`] is over.

@@ -30,6 +30,11 @@ use crate::worker::external::External;
 use crate::worker::report::Report;
 use crate::worker::supervisor::Supervisor;
 
+/// Descriptors where nobody says how many: what most systems start a process with.
+const DESCRIPTORS_USUAL: u64 = 1024;
+/// Descriptors for everything that is no connection: listeners, event queues, pipes, standard streams.
+const DESCRIPTORS_OWN: usize = 64;
+
 /// How long requests that wait may take their last answer when no worker will ever come.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
@@ -71,6 +76,24 @@ struct Hints {
     port: u16,
 }
 
+/// Client connections that may be open beside those to workers, of which there may be one per slot.
+fn connections_max(config: &Config, descriptors: u64) -> usize {
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    let workers = config.workers.source.count();
+    let taken = DESCRIPTORS_OWN + workers * (config.workers.slots.count as usize + 4);
+    let room = descriptors.saturating_sub(taken).max(descriptors / 2);
+    match config.limits.connections {
+        Some(wanted) if wanted > room => {
+            say::warn(format_args!(
+                "limits.connections={wanted}, but {descriptors} open files leave room for {room}; raise `ulimit -n`"
+            ));
+            wanted
+        }
+        Some(wanted) => wanted,
+        None => room,
+    }
+}
+
 enum Turn {
     Pool,
     Report(Option<Report>),
@@ -86,7 +109,8 @@ impl Running {
         let port =
             listeners.first().and_then(|listener| listener.local_addr().ok()).map_or(0, |it| it.port());
         // More descriptors are welcome, not needed.
-        let _ = sys::raise_fd_limit();
+        let descriptors = sys::raise_fd_limit().unwrap_or(DESCRIPTORS_USUAL);
+        let connections_max = connections_max(&config, descriptors);
         let refused = |error| {
             Problem::new(
                 format!("The system refused a thread or an event queue: {error}."),
@@ -99,7 +123,8 @@ impl Running {
             access_log: config.access_log,
             tell_start: config.workers.tell_start,
         });
-        let data = DataPlane::start(listeners, &proxy, config.limits, config.workers.connect_timeout)
+        let connect_timeout = config.workers.connect_timeout;
+        let data = DataPlane::start(listeners, &proxy, config.limits, connections_max, connect_timeout)
             .map_err(refused)?;
         say::info(format_args!(
             "warmfront {} listens on {}:{port}; {}",
@@ -108,10 +133,7 @@ impl Running {
             intention(&config.workers)
         ));
         let hints = Hints {
-            count: match &config.workers.source {
-                WorkerSource::Spawn(spawn) => spawn.count,
-                WorkerSource::Sockets(sockets) => sockets.len(),
-            },
+            count: config.workers.source.count(),
             demo: matches!(&config.workers.source, WorkerSource::Spawn(spawn) if spawn.chosen == CommandChoice::Demo),
             port,
         };

@@ -22,7 +22,7 @@ pub fn bind(listen: &Listen, threads: NonZeroUsize) -> Result<Vec<TcpListener>, 
     let shared = threads.get() > 1;
     let mut listeners = Vec::with_capacity(threads.get());
     for _ in 0..threads.get() {
-        let listener = open(address, listen.backlog, shared).map_err(|error| explain(address, &error))?;
+        let listener = open(address, listen, shared).map_err(|error| explain(address, &error))?;
         // Port 0 lets the system choose; the others follow the first.
         address = listener.local_addr().map_err(|error| explain(address, &error))?;
         listeners.push(listener);
@@ -30,7 +30,7 @@ pub fn bind(listen: &Listen, threads: NonZeroUsize) -> Result<Vec<TcpListener>, 
     Ok(listeners)
 }
 
-fn open(address: SocketAddr, backlog: u32, shared: bool) -> io::Result<TcpListener> {
+fn open(address: SocketAddr, listen: &Listen, shared: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
@@ -39,8 +39,12 @@ fn open(address: SocketAddr, backlog: u32, shared: bool) -> io::Result<TcpListen
     }
     // Accepted sockets inherit it: small answers must not wait for an acknowledgement (Nagle).
     socket.set_tcp_nodelay(true)?;
+    if let Some(bytes) = listen.send_buffer {
+        // Likewise inherited. The kernel doubles what it is told, for its own bookkeeping.
+        socket.set_send_buffer_size(bytes)?;
+    }
     socket.bind(&address.into())?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    socket.listen(i32::try_from(listen.backlog).unwrap_or(i32::MAX))?;
     Ok(socket.into())
 }
 
@@ -75,7 +79,7 @@ mod tests {
     use super::*;
 
     fn listen(port: u16) -> Listen {
-        Listen { address: [127, 0, 0, 1].into(), port, backlog: 16 }
+        Listen { address: [127, 0, 0, 1].into(), port, backlog: 16, send_buffer: None }
     }
 
     #[test]
@@ -87,7 +91,7 @@ mod tests {
 
     #[test]
     fn accepted_sockets_do_not_wait_to_send_little() {
-        let listener = open(([127, 0, 0, 1], 0).into(), 16, false).unwrap();
+        let listener = open(([127, 0, 0, 1], 0).into(), &listen(0), false).unwrap();
         listener.set_nonblocking(false).unwrap();
         let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         assert!(listener.accept().unwrap().0.nodelay().unwrap());

@@ -284,6 +284,15 @@ pub fn has_left(socket: BorrowedFd<'_>) -> bool {
     count == 1 && asked.revents & (libc::POLLHUP | libc::POLLERR) != 0
 }
 
+/// Bytes in a stream socket's send queue: written, but not taken by the peer's kernel yet.
+pub fn untaken(socket: BorrowedFd<'_>) -> u64 {
+    let mut bytes: c_int = 0;
+    // WHY: a send buffer hides how far a slow reader has come; std has no ioctl.
+    // SAFETY: TIOCOUTQ stores one int in `bytes`; the fd is open while borrowed.
+    let answer = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if answer < 0 { 0 } else { u64::try_from(bytes).unwrap_or(0) }
+}
+
 /// The limit that workers get back, if ours was raised.
 static ORIGINAL_FD_LIMIT: OnceLock<libc::rlimit> = OnceLock::new();
 
@@ -442,6 +451,7 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.write_all(b"x").unwrap();
         assert!(!has_ended(ours.as_fd()) && !has_left(ours.as_fd()));
+        assert_eq!(untaken(ours.as_fd()), 0);
         theirs.shutdown(std::net::Shutdown::Write).unwrap();
         assert!(has_ended(ours.as_fd()) && !has_left(ours.as_fd()));
         drop(theirs);

@@ -384,6 +384,7 @@ fn every_answer_of_our_own_has_a_row_in_the_errors_page() {
         Cause::Closed,
         Cause::BadResponse(warmfront::http1::response::BadResponse::Malformed),
         Cause::BadBody(warmfront::http1::chunked::ChunkFault::Size),
+        Cause::SlowBody(second),
     ];
     let heads = [
         Refused::Malformed("request line"),
@@ -404,6 +405,7 @@ fn every_answer_of_our_own_has_a_row_in_the_errors_page() {
         .map(|refusal| LocalReply::refused(refusal, 1, id))
         .chain(causes.iter().map(|cause| LocalReply::failed(cause, id)))
         .chain(heads.iter().map(|head| LocalReply::malformed(head, id)))
+        .chain(std::iter::once(LocalReply::slow_head(second, id)))
         .chain(std::iter::once(LocalReply::last_hop(b"OPTIONS * HTTP/1.1\r\n\r\n", id)));
     for reply in replies {
         let reason = reply.reason.split('=').next().unwrap_or_default();
@@ -497,7 +499,8 @@ fn configuration_page() -> String {
          variable: `WARMFRONT_` and its path in capitals, `queue.depth` is `WARMFRONT_QUEUE_DEPTH`.\n\n\
          `warmfront check` prints every problem with its place and starts nothing; `warmfront config`\n\
          prints every value and where it came from. An unknown key or variable is an error that names\n\
-         the nearest valid one. Ready files: [minimal](../configs/minimal.toml), [fc](../configs/fc.toml).\n\n\
+         the nearest valid one. Ready files: [minimal](../configs/minimal.toml), [fc](../configs/fc.toml), \
+         [edge](../configs/edge.toml).\n\n\
          Periods have a unit (`1500ms`, `30s`, `2m`) and are at most 24 hours. Sizes are whole bytes or\n\
          have a unit (`64KiB` is 1024-based, `64kB` 1000-based).\n",
     );

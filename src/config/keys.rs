@@ -132,6 +132,13 @@ pub const KEYS: &[Key] = &[
         "Connections the kernel holds before they are accepted. The system may lower it (net.core.somaxconn).",
     ),
     Key::new(
+        "listen.send_buffer",
+        Size(0, 64 * MIB),
+        "0",
+        "Kernel buffer for what a client has not read yet, in bytes; an answer that fits frees its worker at \
+         once. 0: the system's choice, which follows the client's speed. It may be capped (net.core.wmem_max).",
+    ),
+    Key::new(
         "threads",
         AutoOr(1, 256),
         "auto",
@@ -265,6 +272,45 @@ pub const KEYS: &[Key] = &[
         Size(4 * KIB, 64 * MIB),
         "128KiB",
         "One relay buffer, in bytes; an exchange holds at most two. A head must fit into one.",
+    ),
+    Key::new(
+        "limits.connections",
+        AutoOr(1, 1_000_000),
+        "auto",
+        "Client connections at a time; further ones wait in the kernel (listen.backlog). auto: what the limit of \
+         open files allows beside the workers' connections.",
+    ),
+    Key::new(
+        "limits.collect_requests",
+        Switch,
+        "false",
+        "Whether a request takes a slot only once its whole body, or limits.buffer_bytes of it, is here: a slow \
+         sender then costs a buffer and no worker. Not for bodies that are to be answered while they come.",
+    ),
+    Key::new(
+        "limits.head_timeout",
+        Period(Allowed),
+        "0s",
+        "Longest time from the first byte of a head to its last. 0s: any.",
+    ),
+    Key::new(
+        "limits.body_timeout",
+        Period(Allowed),
+        "0s",
+        "Within this time a client must send 4 KiB of a request body, or its end. 0s: any pace.",
+    ),
+    Key::new(
+        "limits.write_timeout",
+        Period(Allowed),
+        "0s",
+        "Within this time a client must take 4 KiB of an answer that waits for it, or its end. 0s: any pace.",
+    ),
+    Key::new(
+        "limits.idle_timeout",
+        Period(Allowed),
+        "0s",
+        "How long a connection may rest between requests. 0s: for ever, as the platform needs it: whoever closes \
+         first loses a request.",
     ),
     Key::new(
         "log.access",

@@ -53,6 +53,8 @@ pub struct Listen {
     pub port: u16,
     /// Connections the kernel may hold before we accept them.
     pub backlog: u32,
+    /// Bytes that the kernel holds for a client that reads slowly; its own choice if `None`.
+    pub send_buffer: Option<usize>,
 }
 
 /// The pool of workers.
@@ -91,6 +93,16 @@ pub enum WorkerSource {
     Spawn(Spawn),
     /// Something else runs them (another container, systemd); one Unix socket each.
     Sockets(Vec<PathBuf>),
+}
+
+impl WorkerSource {
+    /// How many workers there are to be.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Spawn(spawn) => spawn.count,
+            Self::Sockets(sockets) => sockets.len(),
+        }
+    }
 }
 
 /// How to start and keep supervised workers. Its `Debug` masks secret variables (`secret`).
@@ -162,6 +174,18 @@ pub struct Limits {
     pub discard_bytes: u64,
     /// One relay buffer; an exchange holds at most two.
     pub buffer_bytes: usize,
+    /// Client connections at a time; what the limit of open files allows if `None`.
+    pub connections: Option<usize>,
+    /// Whether a slot is taken only when the body, or a buffer of it, is here.
+    pub collect_requests: bool,
+    /// From the first byte of a head to its last; any time if `None`, as in the three below.
+    pub head_timeout: Option<Duration>,
+    /// For 4 KiB of a request body, or its end.
+    pub body_timeout: Option<Duration>,
+    /// For 4 KiB of an answer that waits to be taken, or its end.
+    pub write_timeout: Option<Duration>,
+    /// Between two requests.
+    pub idle_timeout: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -172,6 +196,12 @@ impl Default for Limits {
             fields: 256,
             discard_bytes: 64 << 20,
             buffer_bytes: 128 << 10,
+            connections: None,
+            collect_requests: false,
+            head_timeout: None,
+            body_timeout: None,
+            write_timeout: None,
+            idle_timeout: None,
         }
     }
 }

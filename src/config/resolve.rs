@@ -122,6 +122,7 @@ impl Judge<'_> {
                 address: self.read("listen.address", |_, value| read::address(value)),
                 port: u16::try_from(self.number("listen.port")).unwrap_or(u16::MAX),
                 backlog: to_u32(self.number("listen.backlog")),
+                send_buffer: Some(to_usize(self.size("listen.send_buffer"))).filter(|&bytes| bytes > 0),
             },
             threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
             workers: self.workers(facts),
@@ -158,7 +159,18 @@ impl Judge<'_> {
             fields: to_usize(self.number("limits.fields")),
             discard_bytes: self.size("limits.discard_bytes"),
             buffer_bytes: to_usize(buffer),
+            connections: self.auto_or("limits.connections").map(to_usize),
+            collect_requests: self.read("limits.collect_requests", |_, value| read::switch(value)),
+            head_timeout: self.limit("limits.head_timeout"),
+            body_timeout: self.limit("limits.body_timeout"),
+            write_timeout: self.limit("limits.write_timeout"),
+            idle_timeout: self.limit("limits.idle_timeout"),
         }
+    }
+
+    /// A period of which zero means none.
+    fn limit(&mut self, path: &'static str) -> Option<Duration> {
+        Some(self.period(path)).filter(|period| !period.is_zero())
     }
 
     fn workers(&mut self, facts: &Facts) -> Workers {

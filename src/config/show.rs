@@ -97,6 +97,7 @@ fn value(path: &str, config: &Config) -> Option<String> {
         "listen.address" => text(OsStr::new(&listen.address.to_string())),
         "listen.port" => listen.port.to_string(),
         "listen.backlog" => listen.backlog.to_string(),
+        "listen.send_buffer" => size(listen.send_buffer.unwrap_or(0)),
         "threads" => config.threads.to_string(),
         "workers.sockets" => match &workers.source {
             WorkerSource::Sockets(sockets) => list(sockets.iter().map(|path| path.as_os_str())),
@@ -115,6 +116,12 @@ fn value(path: &str, config: &Config) -> Option<String> {
         "limits.fields" => limits.fields.to_string(),
         "limits.discard_bytes" => text(OsStr::new(&size_text(limits.discard_bytes))),
         "limits.buffer_bytes" => size(limits.buffer_bytes),
+        "limits.connections" => limits.connections.map_or("\"auto\"".to_owned(), |count| count.to_string()),
+        "limits.collect_requests" => limits.collect_requests.to_string(),
+        "limits.head_timeout" => period(limits.head_timeout.unwrap_or_default()),
+        "limits.body_timeout" => period(limits.body_timeout.unwrap_or_default()),
+        "limits.write_timeout" => period(limits.write_timeout.unwrap_or_default()),
+        "limits.idle_timeout" => period(limits.idle_timeout.unwrap_or_default()),
         "log.access" => match config.access_log {
             AccessLog::Off => "\"off\"".to_owned(),
             AccessLog::Text => "\"text\"".to_owned(),

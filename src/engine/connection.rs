@@ -1,6 +1,6 @@
 //! One client connection: heads in, exchanges out, until somebody has a reason to end it.
 //!
-//! No timeout of any kind, no request cap, no lifetime: the platform keeps its
+//! No timeout unless configured, no request cap, no lifetime: the platform keeps its
 //! connections for as long as it likes, and closing one first costs its next POST.
 //! Between requests a connection holds no buffer.
 
@@ -13,12 +13,14 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::buffer::Buffer;
 use super::exchange::{After, Http1Exchange};
+use super::pace::within;
 use super::plane::{Plane, Resting};
 use super::relay::poll_fill;
 use super::{Dial, Stream};
 use crate::http1::Parsed;
 use crate::http1::body::Body;
 use crate::http1::request::{Refused, Request};
+use crate::id::RequestId;
 use crate::proxy::exchange::Head;
 use crate::proxy::in_flight::Context;
 use crate::proxy::reply::LocalReply;
@@ -39,13 +41,20 @@ pub(super) async fn serve_connection<C: Stream, D: Dial>(plane: Rc<Plane<D>>, mu
             Incoming::Nothing => continue,
             Incoming::End => return,
             // What was answered before may still be on its way, and a next request too.
-            Incoming::Drained if has_served => return linger(client, plane.buffers.get()).await,
-            Incoming::Drained => return,
-            Incoming::Refused(refused, buffer) => return refuse(&plane, client, buffer, &refused).await,
+            Incoming::Over if has_served => return linger(client, plane.buffers.get()).await,
+            Incoming::Over => return,
+            Incoming::Refused(refused, buffer) => {
+                return refuse(&plane, client, buffer, |id| LocalReply::malformed(&refused, id)).await;
+            }
+            Incoming::Slow(limit) => {
+                let buffer = plane.buffers.get();
+                return refuse(&plane, client, buffer, |id| LocalReply::slow_head(limit, id)).await;
+            }
         };
         let mut body = Body::new(request.framing);
         let Ok(body_len) = body.take(&buffer.filled()[request.head_len..]) else {
-            return refuse(&plane, client, buffer, &Refused::Malformed("chunked body")).await;
+            let refused = Refused::Malformed("chunked body");
+            return refuse(&plane, client, buffer, |id| LocalReply::malformed(&refused, id)).await;
         };
         let mut exchange = Http1Exchange::new(&plane, &mut client, &request, buffer, &mut body, body_len);
         serve(&plane.proxy, &mut exchange).await;
@@ -76,8 +85,10 @@ enum Incoming {
     Nothing,
     /// The client has left.
     End,
-    /// The thread drains and no request has begun.
-    Drained,
+    /// The head was not complete within this time.
+    Slow(Duration),
+    /// No request has begun, and none shall: the thread drains, or `limits.idle_timeout` is over.
+    Over,
 }
 
 async fn read_head<C: Stream, D: Dial>(
@@ -86,16 +97,26 @@ async fn read_head<C: Stream, D: Dial>(
     resting: &Resting<'_, D>,
     rest: Option<Buffer>,
 ) -> Incoming {
-    let mut buffer = match rest {
+    let buffer = match rest {
         Some(mut buffer) => {
             buffer.compact();
             buffer
         }
-        None => match first_bytes(plane, client, resting).await {
-            Ok(buffer) => buffer,
-            Err(end) => return end,
+        None => match within(plane.limits.idle_timeout, first_bytes(plane, client, resting)).await {
+            Some(Ok(buffer)) => buffer,
+            Some(Err(end)) => return end,
+            None => return Incoming::Over,
         },
     };
+    let limit = plane.limits.head_timeout;
+    match within(limit, rest_of_head(plane, client, buffer)).await {
+        Some(incoming) => incoming,
+        None => Incoming::Slow(limit.unwrap_or_default()),
+    }
+}
+
+/// Reads on until a head is complete or cannot become one.
+async fn rest_of_head<C: Stream, D: Dial>(plane: &Plane<D>, client: &mut C, mut buffer: Buffer) -> Incoming {
     // A head is looked at when a line may have ended, not for every byte of a slow sender.
     let mut seen = 0;
     loop {
@@ -150,7 +171,7 @@ async fn first_bytes<C: Stream, D: Dial>(
             }
         }
         if plane.is_draining() {
-            return Poll::Ready(Err(Incoming::Drained));
+            return Poll::Ready(Err(Incoming::Over));
         }
         resting.register(cx.waker());
         Poll::Pending
@@ -164,14 +185,19 @@ async fn fill<C: Stream>(mut buffer: Buffer, client: &mut C) -> Option<Buffer> {
     matches!(read, Ok(count) if count > 0).then_some(buffer)
 }
 
-async fn refuse<C: Stream, D: Dial>(plane: &Plane<D>, mut client: C, buffer: Buffer, refused: &Refused) {
+async fn refuse<C: Stream, D: Dial>(
+    plane: &Plane<D>,
+    mut client: C,
+    buffer: Buffer,
+    reply: impl FnOnce(RequestId) -> LocalReply,
+) {
     let received = buffer.filled().len();
     let head = Head { method: b"-", target: b"-", request_id: None, last_hop: None, received };
     let context = Context::begin(&plane.proxy, head);
-    let reply = LocalReply::malformed(refused, context.id);
+    let reply = reply(context.id);
     let bytes = reply.to_bytes(true, false);
     context.finish_locally(&reply, bytes.len());
-    if client.write_all(&bytes).await.is_ok() {
+    if let Some(Ok(())) = within(plane.limits.write_timeout, client.write_all(&bytes)).await {
         linger(client, buffer).await;
     }
 }
@@ -201,7 +227,7 @@ async fn discard<C: Stream, D: Dial>(
             return Discarded::TooMuch(buffer);
         }
         buffer.clear();
-        buffer = match fill(buffer, client).await {
+        buffer = match within(plane.limits.body_timeout, fill(buffer, client)).await.flatten() {
             Some(buffer) => buffer,
             None => return Discarded::Gone,
         };

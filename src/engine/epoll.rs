@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::connection::serve_connection;
@@ -57,7 +57,7 @@ pub struct DataPlane {
 }
 
 impl DataPlane {
-    /// Starts one thread per listener.
+    /// Starts one thread per listener. They hold at most `connections_max` client connections together.
     ///
     /// # Errors
     /// If a thread or its runtime cannot be made.
@@ -65,19 +65,27 @@ impl DataPlane {
         listeners: Vec<TcpListener>,
         proxy: &Arc<Proxy>,
         limits: Limits,
+        connections_max: usize,
         connect_timeout: Duration,
     ) -> io::Result<Self> {
         let idle = Arc::new(Idle::new(listeners.len()));
+        // Each thread holds a place ready for the next connection.
+        let places = Places::new(connections_max.max(listeners.len()));
         let (orders, _) = watch::channel(Order::Serve);
         let (running_sender, running) = watch::channel(listeners.len());
         let running_sender = Arc::new(running_sender);
         let mut threads = Vec::new();
         for (index, listener) in listeners.into_iter().enumerate() {
-            let (proxy, idle, orders) = (Arc::clone(proxy), Arc::clone(&idle), orders.subscribe());
+            let proxy = Arc::clone(proxy);
+            let (idle, places, orders) = (Arc::clone(&idle), places.clone(), orders.subscribe());
             let running = Arc::clone(&running_sender);
             let thread = std::thread::Builder::new().name(format!("data-{index}")).spawn(move || {
                 let left = Left(running);
-                if let Err(error) = run(index, listener, proxy, idle, orders, limits, connect_timeout) {
+                let serving = run(|| {
+                    let plane = Plane::new(proxy, idle, index, Sockets, limits, connect_timeout);
+                    serve_listener(listener, plane, places, orders)
+                });
+                if let Err(error) = serving {
                     say::error(format_args!("data-plane thread {index} could not start: {error}"));
                 }
                 drop(left);
@@ -125,42 +133,71 @@ impl Drop for Left {
     }
 }
 
-fn run(
-    thread: usize,
-    listener: TcpListener,
-    proxy: Arc<Proxy>,
-    idle: Arc<Idle<WorkerStream>>,
-    orders: watch::Receiver<Order>,
-    limits: Limits,
-    connect_timeout: Duration,
-) -> io::Result<()> {
+fn run<F: Future<Output = io::Result<()>>>(serve: impl FnOnce() -> F) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    runtime.block_on(async move {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        let plane = Plane::new(proxy, idle, thread, Sockets, limits, connect_timeout);
-        serve_listener(listener, plane, orders).await;
-        Ok(())
-    })
+    runtime.block_on(async { serve().await })
+}
+
+/// Room for client connections, shared by all threads.
+#[derive(Clone)]
+struct Places {
+    free: Arc<Semaphore>,
+    all: usize,
+}
+
+impl Places {
+    fn new(all: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(all)), all }
+    }
+
+    /// A place for one more connection, when there is one.
+    async fn take(&self, complaint: &mut Complaint) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = Arc::clone(&self.free).try_acquire_owned() {
+            return Some(place);
+        }
+        complaint.say(format_args!(
+            "limits.connections={} is reached; new connections wait until others end",
+            self.all
+        ));
+        Arc::clone(&self.free).acquire_owned().await.ok()
+    }
+}
+
+/// What is worth saying, but not at every connection.
+#[derive(Default)]
+struct Complaint(Option<Instant>);
+
+impl Complaint {
+    fn say(&mut self, what: std::fmt::Arguments<'_>) {
+        let now = clock::now();
+        if self.0.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAINT_PAUSE) {
+            self.0 = Some(now);
+            say::warn(what);
+        }
+    }
 }
 
 async fn serve_listener(
-    listener: tokio::net::TcpListener,
+    listener: TcpListener,
     plane: Rc<Plane<Sockets>>,
+    places: Places,
     mut orders: watch::Receiver<Order>,
-) {
+) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut connections = JoinSet::new();
-    let mut complained: Option<Instant> = None;
+    let (mut complaint, mut place) = (Complaint::default(), None);
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((client, _)) => accept(&mut connections, &plane, client),
-                Err(error) => after_failed_accept(&error, &mut complained).await,
+            taken = places.take(&mut complaint), if place.is_none() => place = taken,
+            accepted = listener.accept(), if place.is_some() => match accepted {
+                Ok((client, _)) => accept(&mut connections, &plane, client, place.take()),
+                Err(error) => after_failed_accept(&error, &mut complaint).await,
             },
             Some(_) = connections.join_next() => {}
             order = orders.wait_for(|&order| order != Order::Serve) => {
                 // A vanished control plane is an order to drain as well.
                 if matches!(order.as_deref(), Ok(Order::Leave)) {
-                    return;
+                    return Ok(());
                 }
                 break;
             }
@@ -168,32 +205,37 @@ async fn serve_listener(
     }
     // Connections that the kernel has accepted already are owed an answer.
     while let Some(Ok((client, _))) = poll_once(listener.accept()) {
-        accept(&mut connections, &plane, client);
+        accept(&mut connections, &plane, client, None);
     }
     drop(listener);
     plane.drain();
     loop {
         tokio::select! {
-            joined = connections.join_next() => if joined.is_none() { return },
-            Ok(_) = orders.wait_for(|&order| order == Order::Leave) => return,
+            joined = connections.join_next() => if joined.is_none() { return Ok(()) },
+            Ok(_) = orders.wait_for(|&order| order == Order::Leave) => return Ok(()),
         }
     }
 }
 
-fn accept(connections: &mut JoinSet<()>, plane: &Rc<Plane<Sockets>>, client: TcpStream) {
-    connections.spawn_local(serve_connection(Rc::clone(plane), client));
+fn accept(
+    connections: &mut JoinSet<()>,
+    plane: &Rc<Plane<Sockets>>,
+    client: TcpStream,
+    place: Option<OwnedSemaphorePermit>,
+) {
+    let serving = serve_connection(Rc::clone(plane), client);
+    connections.spawn_local(async move {
+        serving.await;
+        drop(place);
+    });
 }
 
-async fn after_failed_accept(error: &io::Error, complained: &mut Option<Instant>) {
+async fn after_failed_accept(error: &io::Error, complaint: &mut Complaint) {
     // The client gave up between connect and accept: nothing to do, nothing to say.
     if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
         return;
     }
-    let now = clock::now();
-    if complained.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAINT_PAUSE) {
-        *complained = Some(now);
-        say::warn(format_args!("cannot accept a connection ({error}); new ones wait until others end"));
-    }
+    complaint.say(format_args!("cannot accept a connection ({error}); new ones wait until others end"));
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
@@ -263,6 +305,10 @@ impl Stream for TcpStream {
         self.take_error().unwrap_or_else(Some)
     }
 
+    fn untaken(&self) -> u64 {
+        sys::untaken(self.as_fd())
+    }
+
     fn reset_on_close(&self) {
         // Without it the client sees a clean end where there was none; nothing more can be done then.
         let _ = self.set_zero_linger();
@@ -314,6 +360,13 @@ impl Stream for WorkerStream {
         match self {
             Self::Unix(stream) => stream.take_error().unwrap_or_else(Some),
             Self::Tcp(stream) => stream.pending_error(),
+        }
+    }
+
+    fn untaken(&self) -> u64 {
+        match self {
+            Self::Unix(stream) => sys::untaken(stream.as_fd()),
+            Self::Tcp(stream) => stream.untaken(),
         }
     }
 

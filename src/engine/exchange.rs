@@ -2,13 +2,15 @@
 
 use std::future::poll_fn;
 use std::io::Write as _;
+use std::task::Poll;
 
 use tokio::io::AsyncWriteExt as _;
 
 use super::buffer::Buffer;
 use super::departure::{Advice, Answer, CONTINUE, Departure};
+use super::pace::{Pace, within};
 use super::plane::Plane;
-use super::relay::{End, Relay, RequestBytes};
+use super::relay::{End, Relay, RequestBytes, poll_fill};
 use super::response::ResponseBytes;
 use super::tunnel::{Ended, Tunnel};
 use super::{Dial, Stream};
@@ -17,7 +19,7 @@ use crate::http1::body::Body;
 use crate::http1::request::Request;
 use crate::http1::rewrite::rewrite;
 use crate::id::REQUEST_ID_HEADER;
-use crate::proxy::exchange::{Cause, Delivery, Exchange, Failed, Head};
+use crate::proxy::exchange::{Cause, Collected, Delivery, Exchange, Failed, Head};
 use crate::proxy::in_flight::{Context, InFlight};
 use crate::proxy::reply::LocalReply;
 use crate::telemetry::access::Outcome;
@@ -259,6 +261,8 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
             departure: std::mem::take(&mut self.departure),
             sent: 0,
             answered_early: false,
+            body_pace: Pace::new(self.plane.limits.body_timeout),
+            write_pace: Pace::new(self.plane.limits.write_timeout),
         };
         let end = relay.run().await;
         let (intact, until) = (relay.up.intact, relay.up.until);
@@ -355,6 +359,46 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
         }
     }
 
+    async fn collect(&mut self) -> Collected {
+        if !self.plane.limits.collect_requests || self.body.is_complete() {
+            return Collected::Ready;
+        }
+        if self.request.expects_continue {
+            // No worker can be asked before it has a slot.
+            if self.client.write_all(CONTINUE).await.is_err() {
+                return Collected::Gone;
+            }
+            self.continued = true;
+        }
+        let mut pace = Pace::new(self.plane.limits.body_timeout);
+        let mut buffer = self.take_buffer();
+        let collected = poll_fn(|cx| {
+            loop {
+                if self.body.is_complete() || buffer.space().is_empty() {
+                    return Poll::Ready(Collected::Ready);
+                }
+                let filled = buffer.filled().len();
+                match poll_fill(self.client, &mut buffer, cx) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Collected::Gone),
+                    Poll::Ready(Ok(_)) => match self.body.take(&buffer.filled()[filled..]) {
+                        Ok(taken) => self.body_len += taken,
+                        Err(fault) => return Poll::Ready(Collected::BadBody(fault)),
+                    },
+                    Poll::Pending => {
+                        let body_len = self.body_len as u64;
+                        return pace.poll(true, || body_len, cx).map(Collected::TooSlow);
+                    }
+                }
+            }
+        })
+        .await;
+        self.held = Held::Buffer(buffer);
+        if collected == Collected::Gone {
+            self.after = After::Abort;
+        }
+        collected
+    }
+
     fn held_bytes(&self) -> usize {
         self.bytes().len()
     }
@@ -405,14 +449,15 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
             || self.request.upgrade.is_some();
         let bytes = reply.to_bytes(close, self.request.is_head);
         context.finish_locally(&reply, bytes.len());
-        let sent = match self.finish_question().await {
-            Ok(()) => self.client.write_all(&bytes).await,
-            Err(error) => Err(error),
+        let limit = self.plane.limits.write_timeout;
+        let sending = async {
+            self.finish_question().await?;
+            self.client.write_all(&bytes).await
         };
-        self.after = match sent {
-            Ok(()) if close => After::Close,
-            Ok(()) => After::KeepAlive,
-            Err(_) => After::Abort,
+        self.after = match within(limit, sending).await {
+            Some(Ok(())) if close => After::Close,
+            Some(Ok(())) => After::KeepAlive,
+            Some(Err(_)) | None => After::Abort,
         };
     }
 }

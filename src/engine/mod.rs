@@ -10,6 +10,7 @@ mod connection;
 mod departure;
 pub mod epoll;
 mod exchange;
+mod pace;
 mod plane;
 mod relay;
 mod response;
@@ -40,6 +41,9 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
 
     /// An error that the peer's kernel reported (a reset).
     fn pending_error(&self) -> Option<io::Error>;
+
+    /// Bytes written that the peer has not taken yet, as far as the kernel tells.
+    fn untaken(&self) -> u64;
 
     /// Makes the next close visible as a failure: the peer gets a reset instead of a clean end.
     fn reset_on_close(&self);

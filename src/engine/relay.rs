@@ -8,14 +8,17 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncWrite as _, ReadBuf};
 
 use super::buffer::Buffer;
 use super::departure::{Advice, Answer, CONTINUE, Departure};
+use super::pace::Pace;
 use super::plane::Plane;
 use super::response::{ResponseBytes, Step};
 use super::{Dial, Stream};
+use crate::config::units::period_text;
 use crate::http1::body::Body;
 use crate::http1::request::Request;
 use crate::proxy::exchange::{Cause, Delivery};
@@ -75,6 +78,10 @@ pub(super) struct Relay<'a, 'g, C, D: Dial> {
     pub(super) sent: u64,
     /// Whether the answer began before the request had ended.
     pub(super) answered_early: bool,
+    /// How slowly the client may send.
+    pub(super) body_pace: Pace,
+    /// How slowly it may read.
+    pub(super) write_pace: Pace,
 }
 
 enum Progress {
@@ -101,6 +108,9 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
                 Progress::Moved => continue,
                 Progress::Waiting if matches!(up, Progress::Moved) => continue,
                 Progress::Waiting => {}
+            }
+            if let Poll::Ready(end) = self.poll_pace(cx) {
+                return Poll::Ready(end);
             }
             match ready!(self.poll_departure(sent_before, cx)) {
                 Advice::Gone => return Poll::Ready(End::ClientGone),
@@ -269,6 +279,33 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
             Some(connection) if connection.uses > 0 => Delivery::ReusedConnection,
             _ => Delivery::Something,
         }
+    }
+
+    /// Ready when the client is too slow for the limits.
+    fn poll_pace(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let awaits_body = !self.up.is_done() && self.up.next == self.up.until;
+        let received = self.up.written;
+        if let Poll::Ready(limit) = self.body_pace.poll(awaits_body, || received, cx) {
+            let end = self.failed(Cause::SlowBody(limit), Delivery::Something);
+            return Poll::Ready(self.cut("body", limit, end));
+        }
+        let (client, sent) = (&self.client, self.sent);
+        let taken = || sent.saturating_sub(client.untaken());
+        if let Poll::Ready(limit) = self.write_pace.poll(self.down.pending().is_some(), taken, cx) {
+            return Poll::Ready(self.cut("write", limit, End::ClientGone));
+        }
+        Poll::Pending
+    }
+
+    /// Cuts a client off, unless it can still be told: it must not take the cut for the end, and the
+    /// kernel must not keep for it what it does not read.
+    fn cut(&mut self, which: &str, limit: Duration, end: End) -> End {
+        if matches!(end, End::Failed(..)) {
+            return end;
+        }
+        self.in_flight.finish_cut(format!("limits.{which}_timeout={}", period_text(limit)));
+        self.client.reset_on_close();
+        End::ClientGone
     }
 
     fn poll_departure(&mut self, sent_before: u64, cx: &mut Context<'_>) -> Poll<Advice> {

@@ -1,5 +1,7 @@
 //! What an engine must offer the walk: one request on one client connection.
 
+use std::time::Duration;
+
 use super::in_flight::{Context, InFlight};
 use super::reply::LocalReply;
 
@@ -10,6 +12,9 @@ use super::reply::LocalReply;
 pub trait Exchange {
     /// What the head says that the walk needs.
     fn head(&self) -> Head<'_>;
+
+    /// Waits until as much of the body is here as must be before a slot is taken; nothing by default.
+    async fn collect(&mut self) -> Collected;
 
     /// Bytes held for this request while it waits.
     fn held_bytes(&self) -> usize;
@@ -34,6 +39,19 @@ pub trait Exchange {
     /// Answers from the proxy itself, and ends the request of `context` with it. The connection
     /// stays usable where the reply allows it.
     async fn reply(&mut self, context: Context, reply: LocalReply);
+}
+
+/// How [`Exchange::collect`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Collected {
+    /// The request may take a slot.
+    Ready,
+    /// The client's chunks are malformed.
+    BadBody(crate::http1::chunked::ChunkFault),
+    /// The client sent too little within this time.
+    TooSlow(Duration),
+    /// The client has left.
+    Gone,
 }
 
 /// The head as the walk sees it.
@@ -79,6 +97,9 @@ pub enum Cause {
     /// The client's chunks are malformed.
     #[error("{0}")]
     BadBody(#[from] crate::http1::chunked::ChunkFault),
+    /// The client sent too little of its body within this time.
+    #[error("the request body came too slowly")]
+    SlowBody(Duration),
 }
 
 /// What the worker may have got of a request that failed.

@@ -128,6 +128,14 @@ impl<'g> InFlight<'g> {
         self.context.on_bytes(from_client, for_client);
     }
 
+    /// Writes the access line of a client that was cut off because of `reason`.
+    pub fn finish_cut(&mut self, reason: String) {
+        if let Some(record) = &mut self.context.record {
+            record.reason = Some(reason);
+        }
+        self.finish(Outcome::ClientGone);
+    }
+
     /// Returns the slot: the worker is done with this request. The client may not be.
     pub fn release(&mut self) {
         self.permit = None;

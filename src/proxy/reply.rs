@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::admission::Refusal;
 use super::exchange::Cause;
 use crate::config::is_secret;
+use crate::config::units::period_text;
 use crate::http1::request::Refused;
 use crate::id::{REQUEST_ID_HEADER, RequestId};
 
@@ -58,21 +60,34 @@ impl LocalReply {
         }
     }
 
-    /// 502, or 400 where the client is to blame: the relay failed before an answer began.
+    /// 502, or 400 or 408 where the client is to blame: the relay failed before an answer began.
     pub fn failed(cause: &Cause, id: RequestId) -> Self {
         let (status, reason) = match cause {
-            Cause::Connect(_) => (502, "worker-connect"),
-            Cause::Closed => (502, "worker-closed"),
-            Cause::BadResponse(_) => (502, "worker-response"),
-            Cause::BadBody(_) => (400, "request-body"),
+            Cause::Connect(_) => (502, "worker-connect".to_owned()),
+            Cause::Closed => (502, "worker-closed".to_owned()),
+            Cause::BadResponse(_) => (502, "worker-response".to_owned()),
+            Cause::BadBody(_) => (400, "request-body".to_owned()),
+            Cause::SlowBody(limit) => (408, format!("limits.body_timeout={}", period_text(*limit))),
         };
         Self {
             status,
-            reason: reason.to_owned(),
+            reason,
             retry_after_secs: None,
-            close: status == 400,
+            close: matches!(status, 400 | 408),
             id,
             body: Body::Sentence(sentence(&cause.to_string())),
+        }
+    }
+
+    /// 408: the head was not complete within `limit`; always closes.
+    pub fn slow_head(limit: Duration, id: RequestId) -> Self {
+        Self {
+            status: 408,
+            reason: format!("limits.head_timeout={}", period_text(limit)),
+            retry_after_secs: None,
+            close: true,
+            id,
+            body: Body::Sentence("The request head came too slowly.".to_owned()),
         }
     }
 
@@ -158,6 +173,7 @@ fn phrase(status: u16) -> &'static str {
         200 => "OK",
         400 => "Bad Request",
         405 => "Method Not Allowed",
+        408 => "Request Timeout",
         414 => "URI Too Long",
         431 => "Request Header Fields Too Large",
         501 => "Not Implemented",

@@ -1,10 +1,10 @@
-//! One request's walk: begin → admit → relay → finish.
+//! One request's walk: begin → collect → admit → relay → finish.
 
 use std::pin::pin;
 
 use super::Proxy;
 use super::admission::{Permit, Refusal};
-use super::exchange::{Delivery, Exchange, Failed};
+use super::exchange::{Cause, Collected, Delivery, Exchange, Failed};
 use super::in_flight::{Context, InFlight};
 use super::reply::LocalReply;
 
@@ -19,6 +19,16 @@ pub async fn serve<E: Exchange>(proxy: &Proxy, exchange: &mut E) {
     let mut context = Context::begin(proxy, exchange.head());
     if let Some(head) = exchange.head().last_hop {
         let reply = LocalReply::last_hop(head, context.id);
+        return exchange.reply(context, reply).await;
+    }
+    let failed = match exchange.collect().await {
+        Collected::Ready => None,
+        Collected::BadBody(fault) => Some(Cause::BadBody(fault)),
+        Collected::TooSlow(limit) => Some(Cause::SlowBody(limit)),
+        Collected::Gone => return,
+    };
+    if let Some(cause) = failed {
+        let reply = LocalReply::failed(&cause, context.id);
         return exchange.reply(context, reply).await;
     }
     let (mut attempts, mut repeated) = (0, false);

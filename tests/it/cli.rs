@@ -23,6 +23,7 @@ fn text(bytes: &[u8]) -> String {
 fn check_of_a_valid_file_says_so_in_one_line() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (name, line) in [
+        ("configs/edge.toml", "configs/edge.toml: valid (2 workers × "),
         ("configs/fc.toml", "configs/fc.toml: valid (2 workers × "),
         ("configs/minimal.toml", "configs/minimal.toml: valid (2 workers × "),
     ] {

@@ -7,6 +7,7 @@ mod express;
 mod forwarding;
 mod framing;
 mod keepalive;
+mod limits;
 mod processes;
 mod streaming;
 mod support;

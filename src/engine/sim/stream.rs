@@ -310,6 +310,10 @@ impl Stream for End {
         pair.to[self.side].ended || pair.torn[self.side]
     }
 
+    fn untaken(&self) -> u64 {
+        0
+    }
+
     fn has_left(&self) -> bool {
         self.lock().torn[self.side]
     }

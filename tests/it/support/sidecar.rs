@@ -116,6 +116,11 @@ impl Setup {
         sidecar
     }
 
+    /// Starts it in front of workers that its flags name, and waits until one is warm.
+    pub(crate) fn start_ready(self) -> Sidecar {
+        Self { sign: "warm after", ..self }.start()
+    }
+
     /// Starts it and waits only until its port accepts.
     pub(crate) fn start_cold(self) -> Sidecar {
         let mut sidecar = self.launch();
@@ -191,6 +196,13 @@ impl Sidecar {
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
         let kib: u64 = line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number");
         kib << 10
+    }
+
+    /// Processor time it has used, in clock ticks.
+    pub(crate) fn cpu(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("alive");
+        let fields = stat.rsplit_once(')').expect("a name").1.split_whitespace();
+        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
     }
 
     /// Its child processes: pid and state letter.

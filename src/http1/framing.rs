@@ -1,10 +1,33 @@
-//! Where a message body ends (RFC 9112 §6.3).
+//! Where a message body ends (RFC 9112 §6.3), and the house rules that keep it the only end.
 //!
-//! Two parties that disagree about this can be made to see different requests,
-//! so whatever could be read in two ways is refused here. House rules beyond the
-//! RFC's minimum: any repetition of `Content-Length` is refused even when the
-//! values agree, and `Transfer-Encoding` is understood only as one single
-//! `chunked`.
+//! Two parties that disagree about where a message ends can be made to see
+//! different messages. So whatever could be read in two ways is refused, towards
+//! clients with 400 and a close, towards workers with 502; what is forwarded is
+//! what we would write ourselves. Each rule, its source, and what it stops:
+//!
+//! | rule | source | what it stops | kept in |
+//! |---|---|---|---|
+//! | `Content-Length` beside `Transfer-Encoding` | RFC 9112 §6.1 | CL.TE and TE.CL smuggling | here |
+//! | a repeated or listed `Content-Length`, equal values too | RFC 9112 §6.3 | CL.CL: first or last wins | here |
+//! | `Content-Length` that is not 1 to 19 digits | RFC 9110 §8.6 | signs, hex, empty values (CVE-2023-40225) | here |
+//! | `Transfer-Encoding` other than one single `chunked` | RFC 9112 §6.1 | TE.TE: lists and disguises that one reader skips (CVE-2022-32213, CVE-2024-1135) | here |
+//! | `Transfer-Encoding` in HTTP/1.0 | RFC 9112 §6.1 | a 1.0 reader that goes on to the close | here |
+//! | a body where there can be none (HEAD, 1xx, 204, 304) is not read | RFC 9112 §6.3 | answers that slide by one | here |
+//! | a line that is folded | RFC 9112 §5.2 | a field hidden in another's value (CVE-2022-32215) | `httparse`, [`fields`](super) |
+//! | whitespace before the colon, an empty name, a name that is no token | RFC 9112 §5.1 | fields one reader ignores (CVE-2019-16276, CVE-2023-25725) | `httparse` |
+//! | NUL, CR, LF and other controls in a value | RFC 9110 §5.5 | injected lines (CVE-2023-30589) | `httparse` |
+//! | a line that ends with a bare LF or CR | RFC 9112 §2.2 allows, we do not | two line grammars (CVE-2025-22871) | [`fields`](super), [`chunked`](super::chunked) |
+//! | a chunk size that is not 1 to 15 hexadecimal digits | RFC 9112 §7.1 | overflow, signs, `0x` (CVE-2013-2028) | [`chunked`](super::chunked) |
+//! | chunk extensions with controls, or over 256 bytes | RFC 9112 §7.1.1 | line ends seen by one reader only; work without end (CVE-2023-39326) | [`chunked`](super::chunked) |
+//! | anything but CRLF behind a chunk, or behind the last one | RFC 9112 §7.1 | a request hidden in the gap | [`chunked`](super::chunked) |
+//! | trailers over 8 KiB, or not field lines | RFC 9112 §7.1.2 | memory; lines that become fields | [`chunked`](super::chunked) |
+//! | several `Host`, one that is no `host[:port]`, one that the target contradicts | RFC 9112 §3.2 | routing to two places | [`request`](super::request), [`target`](super::target) |
+//! | spaces or controls in the target, more than three words | RFC 9112 §3.2 | a version or a field in the target | `httparse` |
+//! | a version other than 1.0 and 1.1, or none (HTTP/0.9) | RFC 9112 §2.3 | answers without heads | [`request`](super::request) |
+//! | `Connection` naming `Host`, framing, credentials, `x-fc-*`, `x-forwarded-*` removes nothing | RFC 9110 §7.6.1 | stripping what a check in front relied on | [`fields`](super) |
+//! | whatever follows `Connection: close` | RFC 9112 §9.6 | a request that one reader drops | the engine, which stops reading |
+//! | bytes behind a whole response | RFC 9112 §9.2 | an answer for somebody else | the engine: that connection is never used again |
+//! | a 101 that was not offered, or before the request ended | RFC 9110 §7.8 | a tunnel past all of this | [`response`](super::response) |
 
 /// How the end of a body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 //!
 //! No timeout unless configured, no request cap, no lifetime: the platform keeps its
 //! connections for as long as it likes, and closing one first costs its next POST.
-//! Between requests a connection holds no buffer.
+//! Between requests a connection holds no buffer. One that begins with HTTP/2's
+//! preface goes to [`super::h2`].
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -13,6 +14,8 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::buffer::Buffer;
 use super::exchange::{After, Http1Exchange};
+use super::h2::front;
+use super::h2::preface::{self, FirstBytes};
 use super::pace::within;
 use super::plane::{Plane, Resting};
 use super::relay::poll_fill;
@@ -31,10 +34,42 @@ use crate::proxy::serve::serve;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 1 << 20;
 
-/// Serves `client` until it leaves, or until a rule of HTTP or a drain ends the connection.
+/// Serves `client`, in the protocol in which it begins, until it leaves, or until a rule of HTTP or a
+/// drain ends the connection.
 pub(super) async fn serve_connection<C: Stream, D: Dial>(plane: Rc<Plane<D>>, mut client: C) {
     let resting = Resting::new(&plane);
-    let (mut rest, mut has_served) = (None, false);
+    let limits = &plane.limits;
+    let first = within(limits.idle_timeout, first_bytes(&plane, &mut client, &resting)).await;
+    let Some(Ok(mut buffer)) = first else { return };
+    loop {
+        match preface::look(buffer.filled()) {
+            FirstBytes::Other => break,
+            FirstBytes::Http2 => {
+                let first = buffer.filled().to_vec();
+                drop(buffer);
+                // Boxed: connections that speak HTTP/1 need not make room for it.
+                return Box::pin(front::serve(&plane, client, first, &resting)).await;
+            }
+            FirstBytes::Open => {
+                match within(limits.head_timeout, fill(buffer, &mut client)).await.flatten() {
+                    Some(more) => buffer = more,
+                    None => return,
+                }
+            }
+        }
+    }
+    drop(resting);
+    serve_http1(plane, client, Some(buffer)).await;
+}
+
+/// Serves a `client` that speaks HTTP/1 and has said `rest` so far.
+pub(super) async fn serve_http1<C: Stream, D: Dial>(
+    plane: Rc<Plane<D>>,
+    mut client: C,
+    mut rest: Option<Buffer>,
+) {
+    let resting = Resting::new(&plane);
+    let mut has_served = false;
     loop {
         let (request, buffer) = match read_head(&plane, &mut client, &resting, rest.take()).await {
             Incoming::Request(request, buffer) => (request, buffer),

@@ -10,6 +10,7 @@ mod connection;
 mod departure;
 pub mod epoll;
 mod exchange;
+mod h2;
 mod pace;
 mod plane;
 mod relay;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::chunked::{ChunkFault, Scanner};
+use super::chunked::{ChunkFault, Part, Scanner};
 use super::framing::Framing;
 
 /// The rest of a body.
@@ -53,16 +53,34 @@ impl Body {
         input: &[u8],
         mut on_data: impl FnMut(Range<usize>),
     ) -> Result<usize, ChunkFault> {
+        self.take_at_most(input, usize::MAX, |part, range| {
+            if part == Part::Data {
+                on_data(range);
+            }
+        })
+    }
+
+    /// Like [`Body::take`], but stops before more than `data_max` bytes of data; `on_part` sees data and
+    /// the lines of the trailer section.
+    ///
+    /// # Errors
+    /// [`ChunkFault`] when chunks cannot be trusted.
+    pub fn take_at_most(
+        &mut self,
+        input: &[u8],
+        data_max: usize,
+        mut on_part: impl FnMut(Part, Range<usize>),
+    ) -> Result<usize, ChunkFault> {
         let here = match self {
             Self::Length(left) => {
-                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len()).min(data_max);
                 *left -= here as u64;
                 here
             }
-            Self::Chunked(scanner) => return scanner.scan(input, on_data),
-            Self::UntilClose => input.len(),
+            Self::Chunked(scanner) => return scanner.scan_at_most(input, data_max, on_part),
+            Self::UntilClose => input.len().min(data_max),
         };
-        on_data(0..here);
+        on_part(Part::Data, 0..here);
         Ok(here)
     }
 }
@@ -79,6 +97,13 @@ mod tests {
         assert_eq!(body.take(b"deGET"), Ok(2));
         assert!(body.is_complete());
         assert_eq!(body.take(b"GET"), Ok(0));
+    }
+
+    #[test]
+    fn no_more_data_is_taken_than_there_is_room_for() {
+        let mut body = Body::new(Framing::Length(5));
+        assert_eq!(body.take_at_most(b"abcde", 2, |_, _| {}), Ok(2));
+        assert_eq!(body, Body::Length(3));
     }
 
     #[test]

@@ -39,6 +39,21 @@ enum State {
     Done,
 }
 
+impl State {
+    fn is_in_trailer_line(self) -> bool {
+        matches!(self, Self::TrailerName | Self::TrailerValue | Self::TrailerLf)
+    }
+}
+
+/// What of a chunked body is more than framing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Chunk data.
+    Data,
+    /// Field lines of the trailer section, each with its CRLF, without the blank line behind them.
+    Trailer,
+}
+
 /// Why a chunked body cannot be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkFault {
@@ -79,17 +94,44 @@ impl Scanner {
     /// # Errors
     /// [`ChunkFault`]; the scanner must not be used afterwards.
     pub fn scan(&mut self, input: &[u8], mut on_data: impl FnMut(Range<usize>)) -> Result<usize, ChunkFault> {
-        let mut at = 0;
+        self.scan_at_most(input, usize::MAX, |part, range| {
+            if part == Part::Data {
+                on_data(range);
+            }
+        })
+    }
+
+    /// Like [`Scanner::scan`], but stops before more than `data_max` bytes of data; framing in front of
+    /// the byte that would be too much is consumed. `on_part` sees data and field lines of the trailer
+    /// section, the latter byte by byte.
+    ///
+    /// # Errors
+    /// [`ChunkFault`]; the scanner must not be used afterwards.
+    pub fn scan_at_most(
+        &mut self,
+        input: &[u8],
+        data_max: usize,
+        mut on_part: impl FnMut(Part, Range<usize>),
+    ) -> Result<usize, ChunkFault> {
+        let (mut at, mut room) = (0, data_max);
         while at < input.len() && self.state != State::Done {
             if let State::Data { left } = self.state {
-                let here = usize::try_from(left).unwrap_or(usize::MAX).min(input.len() - at);
-                on_data(at..at + here);
+                let here = usize::try_from(left).unwrap_or(usize::MAX).min(input.len() - at).min(room);
+                if here == 0 {
+                    break;
+                }
+                on_part(Part::Data, at..at + here);
                 at += here;
+                room -= here;
                 let left = left - here as u64;
                 self.state = if left == 0 { State::DataCr } else { State::Data { left } };
                 continue;
             }
+            let before = self.state;
             self.state = self.step(input[at])?;
+            if before.is_in_trailer_line() || (before == State::TrailerStart && self.state != State::EndLf) {
+                on_part(Part::Trailer, at..at + 1);
+            }
             at += 1;
         }
         Ok(at)
@@ -244,6 +286,27 @@ mod tests {
         assert_eq!(decode(&extension, 64), Err(ChunkFault::Extension));
         let trailers = [b"0\r\n".as_slice(), &b"A: bbbbbbbb\r\n".repeat(1000)].concat();
         assert_eq!(decode(&trailers, 64), Err(ChunkFault::Trailer));
+    }
+
+    #[test]
+    fn data_is_taken_up_to_a_bound_and_trailers_are_shown() {
+        let message = b"3\r\nabc\r\n4\r\ndefg\r\n0\r\nA: b\r\nC:\r\n\r\nrest";
+        let (mut scanner, mut at, mut data, mut trailer) = (Scanner::new(), 0, Vec::new(), Vec::new());
+        let mut bites = Vec::new();
+        while !scanner.is_done() {
+            let before = data.len();
+            at += scanner
+                .scan_at_most(&message[at..], 2, |part, range| match part {
+                    Part::Data => data.extend_from_slice(&message[at..][range]),
+                    Part::Trailer => trailer.extend_from_slice(&message[at..][range]),
+                })
+                .unwrap();
+            bites.push(data.len() - before);
+        }
+        assert_eq!((data.as_slice(), trailer.as_slice()), (&b"abcdefg"[..], &b"A: b\r\nC:\r\n"[..]));
+        assert_eq!((&message[at..], bites), (&b"rest"[..], vec![2, 2, 2, 1]));
+        let mut scanner = Scanner::new();
+        assert_eq!(scanner.scan_at_most(message, 0, |_, _| {}), Ok(3), "framing needs no room");
     }
 
     proptest! {

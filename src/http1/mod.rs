@@ -12,6 +12,7 @@ pub mod body;
 pub mod chunked;
 mod fields;
 pub mod framing;
+pub mod lines;
 pub mod request;
 pub mod response;
 pub mod rewrite;

@@ -6,6 +6,7 @@ mod cli;
 mod express;
 mod forwarding;
 mod framing;
+mod h2;
 mod keepalive;
 mod limits;
 mod processes;

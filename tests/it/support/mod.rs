@@ -6,6 +6,7 @@
 //! answers, the client reads" needs no threads and cannot race.
 
 pub(crate) mod client;
+pub(crate) mod h2;
 pub(crate) mod sidecar;
 pub(crate) mod wire;
 pub(crate) mod worker;

@@ -1,0 +1,140 @@
+//! What arrives on a stream, as the bytes of an HTTP/1.1 message.
+//!
+//! A head that somebody else wrote goes first, then each DATA frame as it is or as
+//! one chunk, then the trailers. Window is given back as bytes are taken and not
+//! before, so a reader that stops stops the sender.
+
+use std::io;
+use std::io::Write as _;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+use h2::RecvStream;
+use tokio::io::ReadBuf;
+
+use super::heads::{Delimiter, write_trailers};
+
+/// A message's bytes on their way to a reader of HTTP/1.1.
+pub(super) struct Inflow {
+    /// `None` before the stream has said anything, and where it has no body.
+    body: Option<RecvStream>,
+    delimiter: Delimiter,
+    /// Bytes of ours that go before `data`.
+    lead: Vec<u8>,
+    lead_at: usize,
+    data: Bytes,
+    /// Bytes of ours that go behind `data`.
+    tail: &'static [u8],
+    /// Whether nothing follows what is here.
+    ended: bool,
+}
+
+impl Inflow {
+    /// `head`, and behind it `body`.
+    pub(super) fn new(head: Vec<u8>, delimiter: Delimiter, body: RecvStream) -> Self {
+        Self {
+            body: Some(body),
+            delimiter,
+            lead: head,
+            lead_at: 0,
+            data: Bytes::new(),
+            tail: b"",
+            ended: false,
+        }
+    }
+
+    /// Whether everything was read.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended && !self.has_bytes()
+    }
+
+    fn has_bytes(&self) -> bool {
+        self.lead_at < self.lead.len() || !self.data.is_empty() || !self.tail.is_empty()
+    }
+
+    /// Ready when bytes or the end are here.
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        while !self.has_bytes() && !self.ended {
+            let Some(body) = &mut self.body else { return Poll::Pending };
+            match ready!(body.poll_data(cx)).transpose()? {
+                Some(data) => self.on_data(data),
+                None => {
+                    let trailers = ready!(body.poll_trailers(cx))?;
+                    self.ended = true;
+                    if self.delimiter == Delimiter::Chunks {
+                        let lines = trailers.as_ref().map(write_trailers).unwrap_or_default();
+                        self.set_lead([b"0\r\n", lines.as_slice(), b"\r\n"].concat());
+                    }
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn on_data(&mut self, data: Bytes) {
+        // An empty chunk would end the body; nothing was taken from any window for it.
+        if data.is_empty() {
+            return;
+        }
+        if self.delimiter == Delimiter::Chunks {
+            self.lead.clear();
+            self.lead_at = 0;
+            // Writing to a Vec cannot fail.
+            let _ = write!(self.lead, "{:x}\r\n", data.len());
+            self.tail = b"\r\n";
+        }
+        self.data = data;
+    }
+
+    fn set_lead(&mut self, lead: Vec<u8>) {
+        (self.lead, self.lead_at) = (lead, 0);
+    }
+
+    /// Reads what is here, as much as fits; nothing at the end.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<Result<(), h2::Error>> {
+        let before = buf.filled().len();
+        while buf.remaining() > 0 && !self.is_over() {
+            match self.poll_ready(cx) {
+                Poll::Ready(Ok(())) => self.take(buf),
+                // What was read counts first; the rest will be said again.
+                _ if buf.filled().len() > before => break,
+                other => return other,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn take(&mut self, buf: &mut ReadBuf<'_>) {
+        let lead = &self.lead[self.lead_at..];
+        let count = lead.len().min(buf.remaining());
+        buf.put_slice(&lead[..count]);
+        self.lead_at += count;
+        let count = self.data.len().min(buf.remaining());
+        if count > 0 {
+            buf.put_slice(&self.data[..count]);
+            self.data.advance(count);
+            self.release(count);
+        }
+        if self.data.is_empty() && self.lead_at == self.lead.len() {
+            let count = self.tail.len().min(buf.remaining());
+            buf.put_slice(&self.tail[..count]);
+            self.tail = &self.tail[count..];
+        }
+    }
+
+    fn release(&mut self, count: usize) {
+        if let Some(body) = &mut self.body {
+            // Fails only for more than was received.
+            let _ = body.flow_control().release_capacity(count);
+        }
+    }
+}
+
+/// A stream that failed, for those who read or write its bytes.
+pub(super) fn broken(error: &h2::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, error.to_string())
+}

@@ -31,8 +31,9 @@ use crate::proxy::serve::serve;
 
 /// After a closing answer: how long and how much is still read, so that unread bytes do not
 /// turn our close into a reset that destroys the answer on its way.
+/// The bytes are what a client still sends of one large body; time is what really bounds it.
 const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES_MAX: usize = 1 << 20;
+const LINGER_BYTES_MAX: usize = 64 << 20;
 
 /// Serves `client`, in the protocol in which it begins, until it leaves, or until a rule of HTTP or a
 /// drain ends the connection.

@@ -146,6 +146,20 @@ fn a_drains_last_answer_survives_a_request_that_came_behind_its_own() {
 }
 
 #[test]
+fn a_closing_answer_survives_megabytes_that_its_client_still_sends() {
+    in_virtual_time(async {
+        let (sidecar, listeners) = sidecar(&[1]);
+        let head = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 8000000\r\n\r\n";
+        let mut client = request(&sidecar, head).await;
+        let (mut worker, _) = asked(&listeners[0]).await;
+        worker.send(OK).await.unwrap();
+        // It sends all of its body before it looks for an answer, as many clients do.
+        client.send(&content(1, 0, 8_000_000)).await.unwrap();
+        assert_eq!(answer(&mut client).await, (200, "ok".to_owned()));
+    });
+}
+
+#[test]
 fn a_cut_answer_does_not_destroy_the_one_before_it() {
     in_virtual_time(async {
         let (sidecar, listeners) = sidecar(&[1]);

@@ -14,3 +14,4 @@ mod streaming;
 mod support;
 mod targets;
 mod upgrade;
+mod table;

@@ -12,6 +12,6 @@ mod limits;
 mod processes;
 mod streaming;
 mod support;
+mod table;
 mod targets;
 mod upgrade;
-mod table;

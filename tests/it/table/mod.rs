@@ -6,9 +6,13 @@
 //! The expectations come from the RFCs, published attacks and the house rules (`docs/errors.md`), not
 //! from what the code does.
 
+mod ambiguous;
 mod case;
+mod chunks;
+mod codings;
 mod fields;
 mod host;
+mod lengths;
 mod play;
 mod request_line;
 mod strict;
@@ -22,7 +26,7 @@ use std::path::Path;
 use case::Case;
 
 /// Fewer cases mean that some were lost.
-const CASES_MIN: usize = 340;
+const CASES_MIN: usize = 700;
 
 /// What the sidecar of cases with small limits is told.
 const SMALL: [(&str, &str); 5] = [
@@ -41,6 +45,10 @@ const CATEGORIES: &[Category] = &[
     ("targets", targets::cases),
     ("Host", host::cases),
     ("field lines", fields::cases),
+    ("Content-Length", lengths::cases),
+    ("Transfer-Encoding", codings::cases),
+    ("length and coding at once", ambiguous::cases),
+    ("chunks", chunks::cases),
 ];
 
 #[test]

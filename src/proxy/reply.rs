@@ -139,7 +139,7 @@ impl LocalReply {
             let _ = write!(text, "Retry-After: {seconds}\r\n");
         }
         if self.status == 405 || self.status == 200 {
-            text.push_str("Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS, TRACE\r\n");
+            text.push_str("Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n");
         }
         if close {
             text.push_str("Connection: close\r\n");

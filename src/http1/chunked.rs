@@ -21,6 +21,32 @@ pub struct Scanner {
     state: State,
     /// Bytes of the current extension, or of the trailer section.
     spent: u32,
+    /// The name of the current trailer.
+    name: Name,
+}
+
+/// The beginning of a field name, lower-case: enough to know the few that no trailer may have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Name {
+    bytes: [u8; b"transfer-encoding".len()],
+    /// Of the whole name.
+    len: u16,
+}
+
+impl Name {
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(usize::from(self.len)) {
+            *place = byte.to_ascii_lowercase();
+        }
+        self.len = self.len.saturating_add(1);
+    }
+
+    /// Framing and routing: a worker that merges trailers into the head would believe them (RFC 9110 §6.5.1).
+    fn is_for_heads_only(&self) -> bool {
+        let name = &self.bytes[..usize::from(self.len).min(self.bytes.len())];
+        let is = |other: &[u8]| usize::from(self.len) == other.len() && name == other;
+        is(b"host") || is(b"content-length") || is(b"transfer-encoding")
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +138,9 @@ pub enum ChunkFault {
     /// Not field lines, or too many bytes of them.
     #[error("the trailer section is malformed or too long")]
     Trailer,
+    /// RFC 9110 §6.5.1: a field that only a head may have.
+    #[error("a trailer says what only a head may say (Host, Content-Length, Transfer-Encoding)")]
+    ForbiddenTrailer,
 }
 
 impl Default for Scanner {
@@ -123,7 +152,7 @@ impl Default for Scanner {
 impl Scanner {
     /// A scanner at the first chunk's size.
     pub fn new() -> Self {
-        Self { state: State::Size { value: 0, digits: 0 }, spent: 0 }
+        Self { state: State::Size { value: 0, digits: 0 }, spent: 0, name: Name::default() }
     }
 
     /// Whether the message has ended.
@@ -210,11 +239,15 @@ impl Scanner {
             State::DataLf if byte == b'\n' => Ok(State::Size { value: 0, digits: 0 }),
             State::TrailerStart => match byte {
                 b'\r' => Ok(State::EndLf),
-                _ => self.trailer(is_token(byte), State::TrailerName),
+                _ => {
+                    self.name = Name::default();
+                    self.trailer_name(byte)
+                }
             },
             State::TrailerName => match byte {
+                b':' if self.name.is_for_heads_only() => Err(ChunkFault::ForbiddenTrailer),
                 b':' => self.trailer(true, State::TrailerValue),
-                _ => self.trailer(is_token(byte), State::TrailerName),
+                _ => self.trailer_name(byte),
             },
             State::TrailerValue => match byte {
                 b'\r' => self.trailer(true, State::TrailerLf),
@@ -231,6 +264,11 @@ impl Scanner {
     fn extension(&mut self, size: u64, place: Place, byte: u8) -> Result<State, ChunkFault> {
         let place = place.after(byte).ok_or(ChunkFault::Extension)?;
         self.spend(EXTENSION_BYTES_MAX, ChunkFault::Extension).map(|()| State::Extension { size, place })
+    }
+
+    fn trailer_name(&mut self, byte: u8) -> Result<State, ChunkFault> {
+        self.name.push(byte);
+        self.trailer(is_token(byte), State::TrailerName)
     }
 
     fn trailer(&mut self, allowed: bool, next: State) -> Result<State, ChunkFault> {
@@ -321,6 +359,18 @@ mod tests {
             (b"0\r\n\rx", ChunkFault::LineEnd),
         ] {
             assert_eq!(decode(input, 1000), Err(fault), "{:?}", String::from_utf8_lossy(input));
+        }
+    }
+
+    #[test]
+    fn a_trailer_that_would_change_the_head_is_refused() {
+        for name in ["Host", "content-length", "Transfer-Encoding"] {
+            let message = format!("0\r\n{name}: 1\r\n\r\n");
+            assert_eq!(decode(message.as_bytes(), 3), Err(ChunkFault::ForbiddenTrailer), "{name}");
+        }
+        for name in ["Hosts", "Hos", "Content-Lengt", "Transfer-Encodings", "a-transfer-encoding-b"] {
+            let message = format!("0\r\nA: b\r\n{name}: 1\r\n\r\n");
+            assert!(decode(message.as_bytes(), 3).is_ok_and(|(.., done)| done), "{name}");
         }
     }
 

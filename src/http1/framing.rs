@@ -21,6 +21,7 @@
 //! | chunk extensions with controls, or over 256 bytes | RFC 9112 §7.1.1 | line ends seen by one reader only; work without end (CVE-2023-39326) | [`chunked`](super::chunked) |
 //! | anything but CRLF behind a chunk, or behind the last one | RFC 9112 §7.1 | a request hidden in the gap | [`chunked`](super::chunked) |
 //! | trailers over 8 KiB, or not field lines | RFC 9112 §7.1.2 | memory; lines that become fields | [`chunked`](super::chunked) |
+//! | trailers named `Host`, `Content-Length`, `Transfer-Encoding` | RFC 9110 §6.5.1 | trailers merged into the head | [`chunked`](super::chunked) |
 //! | several `Host`, one that is no `host[:port]`, one that the target contradicts | RFC 9112 §3.2 | routing to two places | [`request`](super::request), [`target`](super::target) |
 //! | spaces or controls in the target, more than three words | RFC 9112 §3.2 | a version or a field in the target | `httparse` |
 //! | a version other than 1.0 and 1.1, or none (HTTP/0.9) | RFC 9112 §2.3 | answers without heads | [`request`](super::request) |

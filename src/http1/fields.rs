@@ -45,9 +45,9 @@ impl Dropped {
         }
     }
 
-    /// Adds a line that may stand anywhere among the others.
+    /// Adds a line that may stand anywhere among the others, or be one of them already.
     pub(super) fn insert(&mut self, line: Span) {
-        let at = self.0.partition_point(|span| span.start < line.start);
+        let at = self.0.partition_point(|span| span.start <= line.start);
         if self.0.get(at.wrapping_sub(1)).is_none_or(|before| before.end <= line.start) {
             self.0.insert(at, line);
         }
@@ -67,7 +67,8 @@ pub(super) struct Gathered {
     pub(super) close: bool,
     pub(super) keep_alive: bool,
     pub(super) te_trailers: bool,
-    pub(super) expect_continue: bool,
+    /// Expect lines, whatever they expect: nobody knows what a server makes of an unusual one.
+    pub(super) expect: Vec<Span>,
     pub(super) hosts: u32,
     pub(super) host: Option<Span>,
     pub(super) max_forwards: Option<Span>,
@@ -77,6 +78,7 @@ pub(super) struct Gathered {
     pub(super) request_id: Option<Span>,
     /// The whole line of an id without a value: the platform sends fields even when they are empty.
     pub(super) empty_request_id: Option<Span>,
+    pub(super) content_length: Option<Span>,
     pub(super) transfer_encoding: Option<Span>,
 }
 
@@ -159,7 +161,7 @@ impl Gathered {
                 self.host = Some(Span::of(header.value, head));
             }
             6 if name.eq_ignore_ascii_case(b"expect") => {
-                self.expect_continue |= header.value.eq_ignore_ascii_case(b"100-continue");
+                self.expect.push(line);
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 self.upgrades.push(Upgrade { line, value: Span::of(header.value, head) });
@@ -172,7 +174,10 @@ impl Gathered {
             12 if name.eq_ignore_ascii_case(b"max-forwards") => {
                 self.max_forwards.get_or_insert(Span::of(header.value, head));
             }
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.length.content_length(header.value),
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                self.length.content_length(header.value);
+                self.content_length = Some(line);
+            }
             15 if name.eq_ignore_ascii_case(b"x-fc-request-id") => {
                 if header.value.is_empty() {
                     self.empty_request_id.get_or_insert(line);

@@ -30,7 +30,8 @@ pub struct Request {
     /// Whether the method may be repeated without harm (RFC 9110 §9.2.2); only those the
     /// platform itself repeats: GET, HEAD, OPTIONS, TRACE.
     pub repeatable: bool,
-    /// Whether the client waits for `100 Continue` before it sends the body.
+    /// Whether the client may wait for `100 Continue` before it sends the body: any Expect counts,
+    /// because servers differ in what they take for one.
     pub expects_continue: bool,
     /// Whether trailers are welcome in the response.
     pub te_trailers: bool,
@@ -172,6 +173,10 @@ impl Request {
             let digits = span.of_head(head);
             !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
         };
+        if minor_version == 0 {
+            // An expectation in HTTP/1.0 is ignored (RFC 9110 §10.1.1), and the worker gets HTTP/1.1.
+            found.expect.drain(..).for_each(|line| found.dropped.insert(line));
+        }
         Ok(Parsed::Complete(Self {
             head_len,
             method: method_span,
@@ -182,7 +187,7 @@ impl Request {
             persistent: !found.close && (minor_version == 1 || found.keep_alive),
             is_head: method == "HEAD",
             repeatable: matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE"),
-            expects_continue: found.expect_continue && minor_version == 1,
+            expects_continue: !found.expect.is_empty(),
             te_trailers: found.te_trailers,
             has_host: found.hosts == 1,
             authority,

@@ -163,7 +163,8 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
             let _ = room.write_all(b"\r\n");
         }
         if self.request.te_trailers {
-            let _ = room.write_all(b"TE: trailers\r\n");
+            // TE speaks about one connection, and Connection says so (RFC 9110 §10.1.4).
+            let _ = room.write_all(b"TE: trailers\r\nConnection: TE\r\n");
         }
         if self.request.upgrade.is_some() {
             let _ = room.write_all(b"Connection: Upgrade\r\n");

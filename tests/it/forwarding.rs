@@ -467,7 +467,7 @@ fn trailers_pass_both_ways() {
     let body = "3;ext=\"v\"\r\nabc\r\n00002\r\nde\r\n0\r\nX-Sum: 5\r\nx-empty:\r\n\r\n";
     client.send(body);
     let mut connection = worker.accept();
-    assert_eq!(connection.head(), head.replacen("\r\n\r\n", "\r\nTE: trailers\r\n\r\n", 1));
+    assert_eq!(connection.head(), head.replacen("\r\n\r\n", "\r\nTE: trailers\r\nConnection: TE\r\n\r\n", 1));
     assert_eq!(
         String::from_utf8(connection.take(body.len())).expect("text"),
         body,

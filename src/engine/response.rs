@@ -269,7 +269,7 @@ impl<'a> ResponseBytes<'a> {
         let body_in_doubt = request.expects_continue && !self.continued && !request_body.is_complete();
         // Whoever asked to switch may have sent bytes of the other protocol already: they are not requests.
         self.keep = keep && !self.ends_by_close && !body_in_doubt && request.upgrade.is_none();
-        if reframe == Reframe::Unchunk {
+        if request.minor_version == 0 {
             response.drop_coding();
         }
         let mut added = AddedLines { bytes: [0; 64], len: 0 };

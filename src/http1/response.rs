@@ -94,6 +94,11 @@ impl Response {
         if status == 101 && (upgrade.is_none() || found.length.are_present()) {
             return Err(BadResponse::Unclear101);
         }
+        if status < 200 || status == 204 {
+            // Neither may be sent with these (RFC 9110 §8.6, RFC 9112 §6.1): who believes them waits for a body.
+            let lines = [found.content_length.take(), found.transfer_encoding.take()];
+            lines.into_iter().flatten().for_each(|line| found.dropped.insert(line));
+        }
         Ok(Parsed::Complete(Self {
             head_len,
             status,
@@ -132,7 +137,8 @@ impl Response {
         &self.dropped.0
     }
 
-    /// Drops the `Transfer-Encoding` line too: the body will be framed anew.
+    /// Drops the `Transfer-Encoding` line too: the body will be framed anew, or the client does not know
+    /// codings (RFC 9112 §6.1).
     pub fn drop_coding(&mut self) {
         if let Some(line) = self.coding_line.take() {
             self.dropped.insert(line);
@@ -173,6 +179,20 @@ mod tests {
         assert!(response.dropped().is_empty());
         response.drop_coding();
         assert_eq!(response.dropped()[0].of_head(text.as_bytes()), b"Transfer-Encoding: chunked\r\n");
+    }
+
+    #[test]
+    fn an_answer_that_must_not_have_a_length_loses_it() {
+        for text in [
+            "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nA: b\r\n\r\n",
+            "HTTP/1.1 103 Early Hints\r\nA: b\r\nContent-Length: 5\r\n\r\n",
+        ] {
+            let response = complete(text);
+            assert_eq!(response.framing, Framing::None);
+            let dropped: Vec<_> = response.dropped().iter().map(|s| s.of_head(text.as_bytes())).collect();
+            assert_eq!(dropped, [b"Content-Length: 5\r\n"]);
+        }
+        assert!(complete("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n").dropped().is_empty());
     }
 
     #[test]

@@ -40,11 +40,14 @@ pub(super) enum Step {
     Send(Vec<u8>),
     /// The client leaves.
     Leave,
+    /// Everything sent so far has been read, and neither side has got more than the script says.
+    Quiet,
     /// The worker gets exactly these bytes, and with them exactly one more whole request: on the
     /// connection that it has, or on a new one if the script ended the last one.
     WorkerGets(Vec<u8>),
     /// The worker gets exactly these bytes of a request that goes on.
     WorkerGetsPart(Vec<u8>),
+    /// A say behind a say waits until the bytes before have been read.
     WorkerSays(Vec<u8>),
     /// The worker closes its connection, having read what came.
     WorkerCloses,
@@ -152,6 +155,10 @@ impl Case {
         self.step(Step::Leave)
     }
 
+    pub(super) fn quiet(self) -> Self {
+        self.step(Step::Quiet)
+    }
+
     pub(super) fn worker_gets(self, bytes: impl AsRef<[u8]>) -> Self {
         self.step(Step::WorkerGets(bytes.as_ref().to_vec()))
     }
@@ -162,6 +169,11 @@ impl Case {
 
     pub(super) fn worker_says(self, bytes: impl AsRef<[u8]>) -> Self {
         self.step(Step::WorkerSays(bytes.as_ref().to_vec()))
+    }
+
+    /// Each part in a write of its own, read before the next is written.
+    pub(super) fn worker_says_pieces(self, bytes: impl AsRef<[u8]>, len: usize) -> Self {
+        bytes.as_ref().chunks(len).fold(self, |case, piece| case.worker_says(piece))
     }
 
     /// The worker says OK and the client hears it.

@@ -10,9 +10,12 @@ mod ambiguous;
 mod case;
 mod chunks;
 mod codings;
+mod connection;
+mod expect;
 mod fields;
 mod host;
 mod lengths;
+mod pipelining;
 mod play;
 mod request_line;
 mod strict;
@@ -49,6 +52,9 @@ const CATEGORIES: &[Category] = &[
     ("Transfer-Encoding", codings::cases),
     ("length and coding at once", ambiguous::cases),
     ("chunks", chunks::cases),
+    ("Connection and its like", connection::cases),
+    ("pipelining", pipelining::cases),
+    ("Expect and interim answers", expect::cases),
 ];
 
 #[test]

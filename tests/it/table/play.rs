@@ -173,13 +173,17 @@ impl Lane {
     }
 
     async fn play(&mut self, case: &Case) -> Result<(), String> {
-        let mut sent_last = false;
+        let mut before = None;
         for (index, step) in case.steps.iter().enumerate() {
-            let sends = matches!(step, Step::Send(_));
-            if sends && sent_last {
+            let speaker = match step {
+                Step::Send(_) => Some("client"),
+                Step::WorkerSays(_) => Some("worker"),
+                _ => None,
+            };
+            if speaker.is_some() && speaker == before {
                 self.fence().await?;
             }
-            sent_last = sends;
+            before = speaker;
             self.step(step).await.map_err(|why| {
                 let (of, seen) = (case.steps.len(), self.seen());
                 format!("  step {} of {of}, {}: {why}\n{seen}", index + 1, shown_step(step))
@@ -218,6 +222,7 @@ impl Lane {
     async fn step(&mut self, step: &Step) -> Result<(), String> {
         match step {
             Step::Send(bytes) => self.send(bytes).await,
+            Step::Quiet => self.quiet().await,
             Step::Leave => self.client.take().map(drop).ok_or_else(|| "no client".to_owned()),
             Step::WorkerGets(bytes) => self.worker_gets(bytes, true).await,
             Step::WorkerGetsPart(bytes) => self.worker_gets(bytes, false).await,
@@ -272,6 +277,23 @@ impl Lane {
         }
     }
 
+    async fn quiet(&mut self) -> Result<(), String> {
+        self.fence().await?;
+        // Whatever the fence had to stand behind is here by now.
+        poll_fn(|cx| match self.poll_news(cx) {
+            Poll::Ready(Err(why)) => Poll::Ready(Err(why)),
+            _ => Poll::Ready(Ok(())),
+        })
+        .await?;
+        let is_quiet = |received: &[u8], end: Option<End>| received.is_empty() && end.is_none();
+        let client = self.client.as_ref().is_none_or(|peer| is_quiet(&peer.received, peer.end));
+        let worker = self.worker.as_ref().is_none_or(|peer| is_quiet(&peer.received, peer.end));
+        match client && worker && self.others.is_empty() {
+            true => Ok(()),
+            false => Err("somebody got something".to_owned()),
+        }
+    }
+
     /// Waits until `done` says so, taking in what comes on all connections.
     async fn until<T>(
         &mut self,
@@ -279,6 +301,7 @@ impl Lane {
         doubt: impl Fn(&Self) -> bool,
     ) -> Result<T, String> {
         loop {
+            self.follow_worker();
             if let Some(value) = done(self)? {
                 return Ok(value);
             }
@@ -305,17 +328,22 @@ impl Lane {
         }
         // Whoever only looks whether somebody accepts says nothing and leaves.
         self.others.retain(|peer| peer.end.is_none() || !peer.received.is_empty());
-        if self.others.iter().any(|peer| !peer.received.is_empty()) {
-            if self.worker.is_some() {
-                return Poll::Ready(Err("a request on a new connection beside the one there is".to_owned()));
-            }
-            let at = self.others.iter().position(|peer| !peer.received.is_empty());
-            self.worker = at.map(|at| self.others.remove(at));
+        let is_used = self.others.iter().any(|peer| !peer.received.is_empty());
+        if is_used && self.worker.as_ref().is_some_and(|worker| worker.end.is_none()) {
+            return Poll::Ready(Err("a request on a new connection beside the one there is".to_owned()));
         }
         if let Some(client) = &mut self.client {
             moved |= client.poll_take(cx);
         }
         if moved { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Where the worker has no connection, the one with a request becomes it.
+    fn follow_worker(&mut self) {
+        if self.worker.is_none() {
+            let at = self.others.iter().position(|peer| !peer.received.is_empty());
+            self.worker = at.map(|at| self.others.remove(at));
+        }
     }
 
     async fn worker_gets(&mut self, bytes: &[u8], whole: bool) -> Result<(), String> {
@@ -342,6 +370,7 @@ impl Lane {
 
     async fn worker_resets(&mut self) -> Result<(), String> {
         if self.worker.is_none() {
+            // Its bytes must stay unread, so this looks for the connection only.
             let accepted = timeout(PATIENCE, self.listener.accept()).await;
             let (stream, _) = accepted.map_err(|_| "no connection")?.map_err(|error| error.to_string())?;
             self.worker = Some(Peer::new(stream));

@@ -205,12 +205,11 @@ impl Request {
     }
 }
 
+/// Judges the start of a head as the whole head would be: the same bytes in other segments get the same answer.
 fn too_long_already(bytes: &[u8], limits: &Limits) -> Result<(), Refused> {
-    // Method and version take a few bytes of the line as well.
-    const AROUND_TARGET: usize = 64;
-    let line_is_open = bytes.len() > limits.target_bytes + AROUND_TARGET
-        && !bytes[..limits.target_bytes + AROUND_TARGET].contains(&b'\n');
-    if line_is_open {
+    let mut lines = bytes.split(|&byte| byte == b'\n').skip_while(|line| *line == b"\r");
+    let target = lines.next().and_then(|line| line.split(|&byte| byte == b' ').nth(1)).unwrap_or_default();
+    if target.len() > limits.target_bytes {
         return Err(Refused::TargetTooLong);
     }
     if bytes.len() >= limits.head_bytes {
@@ -419,6 +418,16 @@ mod tests {
             let status_seen = parse(text).map_err(|refused| refused.status());
             assert_eq!(status_seen, Err(status), "{:?}", &text[..text.len().min(60)]);
         }
+    }
+
+    #[test]
+    fn a_long_method_is_no_long_target() {
+        let limits = Limits { target_bytes: 64, ..Limits::default() };
+        let method = "M".repeat(200);
+        let open = |text: &str| Request::parse(text.as_bytes(), &limits);
+        assert_eq!(open(&method), Ok(Parsed::Partial));
+        assert_eq!(open(&format!("{method} /{}", "t".repeat(63))), Ok(Parsed::Partial));
+        assert_eq!(open(&format!("{method} /{}", "t".repeat(64))), Err(Refused::TargetTooLong));
     }
 
     #[test]

@@ -86,11 +86,11 @@ fn smuggled() -> Vec<Case> {
             .sends("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nPOST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
             .worker_gets("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
             .answers()
-            .is_refused(400),
+            .gets_refusal(400),
         case("a_head_with_both_in_pieces_is_refused", "RFC 9112 §6.1")
             .sends("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n")
             .sends("Transfer-Encoding: chunked\r\n\r\n")
-            .is_refused(400),
+            .gets_refusal(400),
     ]
 }
 

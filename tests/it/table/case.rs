@@ -88,7 +88,7 @@ pub(super) fn refused(
     request: impl AsRef<[u8]>,
     status: u16,
 ) -> Case {
-    case(name, reference).sends(request).is_refused(status)
+    case(name, reference).sends(request).gets_refusal(status)
 }
 
 /// The request reaches the worker as it came, but for an id where it has none.
@@ -221,7 +221,7 @@ impl Case {
     }
 
     /// A refused head, and the end of the connection.
-    pub(super) fn is_refused(self, status: u16) -> Self {
+    pub(super) fn gets_refusal(self, status: u16) -> Self {
         self.client_gets_local(status, "request-head", true).client_ends()
     }
 

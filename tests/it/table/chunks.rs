@@ -253,7 +253,7 @@ fn behind_the_end() -> Vec<Case> {
             .sends([&whole, bytes].concat())
             .worker_gets(&whole)
             .answers()
-            .is_refused(400)
+            .gets_refusal(400)
     };
     vec![
         behind("bytes_behind_a_body_are_no_part_of_it", "junk\r\n\r\n"),

@@ -7,6 +7,8 @@
 //! from what the code does.
 
 mod ambiguous;
+mod answers;
+mod bodies;
 mod case;
 mod chunks;
 mod codings;
@@ -15,8 +17,11 @@ mod expect;
 mod fields;
 mod host;
 mod lengths;
+mod limits;
+mod pieces;
 mod pipelining;
 mod play;
+mod pool;
 mod request_line;
 mod strict;
 mod targets;
@@ -29,7 +34,7 @@ use std::path::Path;
 use case::Case;
 
 /// Fewer cases mean that some were lost.
-const CASES_MIN: usize = 700;
+const CASES_MIN: usize = 1_150;
 
 /// What the sidecar of cases with small limits is told.
 const SMALL: [(&str, &str); 5] = [
@@ -55,6 +60,11 @@ const CATEGORIES: &[Category] = &[
     ("Connection and its like", connection::cases),
     ("pipelining", pipelining::cases),
     ("Expect and interim answers", expect::cases),
+    ("heads of answers", answers::cases),
+    ("bodies of answers", bodies::cases),
+    ("connections to workers", pool::cases),
+    ("limits", limits::cases),
+    ("segments", pieces::cases),
 ];
 
 #[test]

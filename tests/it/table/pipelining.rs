@@ -173,7 +173,7 @@ fn behind_failures() -> Vec<Case> {
             .sends([FIRST, second, SECOND].concat())
             .worker_gets(FIRST)
             .answers()
-            .is_refused(status)
+            .gets_refusal(status)
     };
     vec![
         refused_second("a_malformed_second_request_ends_the_connection", "GET /x\r\n\r\n", 400),

@@ -7,11 +7,13 @@
 
 use std::future::poll_fn;
 use std::io::ErrorKind;
+use std::mem::MaybeUninit;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::time::timeout;
 
@@ -369,17 +371,21 @@ impl Lane {
     }
 
     async fn worker_resets(&mut self) -> Result<(), String> {
-        if self.worker.is_none() {
-            // Its bytes must stay unread, so this looks for the connection only.
-            let accepted = timeout(PATIENCE, self.listener.accept()).await;
-            let (stream, _) = accepted.map_err(|_| "no connection")?.map_err(|error| error.to_string())?;
-            self.worker = Some(Peer::new(stream));
-        }
-        let worker = self.worker.as_ref().expect("just made");
-        let readable = timeout(PATIENCE, worker.stream.readable()).await;
-        readable.map_err(|_| "nothing came")?.map_err(|error| error.to_string())?;
-        self.worker = None;
-        Ok(())
+        let unread = async {
+            loop {
+                // Its bytes must stay unread, so the connection is looked for and not read.
+                let stream = match self.worker.take() {
+                    Some(worker) => worker.stream,
+                    None => self.listener.accept().await?.0,
+                };
+                // Closed with bytes unread: the kernel makes a reset of it. Who said nothing was no request.
+                if has_bytes(&stream).await? {
+                    return Ok::<_, std::io::Error>(());
+                }
+            }
+        };
+        let seen = timeout(PATIENCE, unread).await;
+        seen.map_err(|_| "no request".to_owned())?.map_err(|error| error.to_string())
     }
 
     async fn worker_ends(&mut self, whole: bool) -> Result<(), String> {
@@ -410,7 +416,10 @@ impl Lane {
                     Match::No => Err(differs(expected, &client.received)),
                     Match::Partly if client.end.is_some() => Err("the connection ended".to_owned()),
                     Match::Partly => Ok(None),
-                    Match::Whole(len) => Ok(Some(drop(client.received.drain(..len)))),
+                    Match::Whole(len) => {
+                        client.received.drain(..len);
+                        Ok(Some(()))
+                    }
                 }
             },
             |lane| lane.worker.as_ref().is_some_and(Peer::is_ahead),
@@ -426,7 +435,9 @@ impl Lane {
                 if len.is_none() && client.end.is_some() {
                     return Err("the connection ended".to_owned());
                 }
-                Ok(len.map(|len| drop(client.received.drain(..len))))
+                Ok(len.map(|len| {
+                    client.received.drain(..len);
+                }))
             },
             |lane| lane.worker.as_ref().is_some_and(Peer::is_ahead),
         )
@@ -460,6 +471,18 @@ impl Lane {
             None => format!("  {who}: no connection"),
         };
         format!("{}\n{}", line("client", client), line("worker", worker))
+    }
+}
+
+/// Waits for bytes, taking none; false at the end.
+async fn has_bytes(stream: &UnixStream) -> std::io::Result<bool> {
+    loop {
+        stream.readable().await?;
+        let mut byte = [MaybeUninit::uninit()];
+        match stream.try_io(Interest::READABLE, || SockRef::from(stream).peek(&mut byte)) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            peeked => return peeked.map(|count| count > 0),
+        }
     }
 }
 

@@ -91,7 +91,7 @@ fn an_http2_request_becomes_exactly_this_http_1_1_request() {
         connection.request().head,
         format!(
             "GET /a/%2e%2E?b=c&d=;, HTTP/1.1\r\nhost: a\r\nx-fc-request-id: {ID}\r\naccept: */*\r\n\
-             x-fc-account-id: \r\nx-two: 1\r\nx-two: 2\r\nTE: trailers\r\n\r\n"
+             x-fc-account-id: \r\nx-two: 1\r\nx-two: 2\r\nTE: trailers\r\nConnection: TE\r\n\r\n"
         )
     );
     connection.send(ok("fine"));

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use crate::clock;
 use crate::config::units::period_text;
 use crate::config::{CommandChoice, Config, WorkerSource, Workers};
-use crate::engine::epoll::{DataPlane, Order};
+use crate::engine::epoll::{DataPlane, Manners, Order};
 use crate::error::Problem;
 use crate::exit::ExitCode;
 use crate::lifecycle::phase::{Phase, PhaseMover};
@@ -123,9 +123,13 @@ impl Running {
             access_log: config.access_log,
             tell_start: config.workers.tell_start,
         });
-        let connect_timeout = config.workers.connect_timeout;
-        let data = DataPlane::start(listeners, &proxy, config.limits, connections_max, connect_timeout)
-            .map_err(refused)?;
+        let manners = Manners {
+            limits: config.limits,
+            connections_max,
+            connect_timeout: config.workers.connect_timeout,
+            protocol: config.workers.protocol,
+        };
+        let data = DataPlane::start(listeners, &proxy, manners).map_err(refused)?;
         say::info(format_args!(
             "warmfront {} listens on {}:{port}; {}",
             env!("CARGO_PKG_VERSION"),

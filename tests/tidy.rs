@@ -384,6 +384,7 @@ fn every_answer_of_our_own_has_a_row_in_the_errors_page() {
     let causes = [
         Cause::Connect(std::io::ErrorKind::ConnectionRefused.into()),
         Cause::Closed,
+        Cause::Protocol(std::io::ErrorKind::InvalidData.into()),
         Cause::BadResponse(warmfront::http1::response::BadResponse::Malformed),
         Cause::BadBody(warmfront::http1::chunked::ChunkFault::Size),
         Cause::SlowBody(second),

@@ -170,6 +170,13 @@ pub const KEYS: &[Key] = &[
     )
     .flag("--transport"),
     Key::new(
+        "workers.protocol",
+        Choice(&["auto", "http1", "h2"]),
+        "auto",
+        "What a worker speaks: HTTP/1.1, or HTTP/2 without TLS (gRPC servers). auto: HTTP/1.1 until the worker \
+         shows that it speaks HTTP/2.",
+    ),
+    Key::new(
         "workers.sockets",
         Paths,
         "",

@@ -64,6 +64,8 @@ pub struct Workers {
     pub source: WorkerSource,
     /// Concurrent requests one worker may hold.
     pub slots: Slots,
+    /// What they speak.
+    pub protocol: Protocol,
     /// Bound on one connect to a worker, retries for a full backlog included.
     pub connect_timeout: Duration,
     /// Whether each request tells its worker `x-warmfront-start: cold|warm`.
@@ -146,6 +148,17 @@ pub enum Transport {
     Socket,
     /// On a loopback TCP port of its own.
     Tcp,
+}
+
+/// What workers speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1, until one shows that it speaks HTTP/2.
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 without TLS, prior knowledge (RFC 9113 §3.3).
+    Http2,
 }
 
 /// Bounds of the one waiting line.

@@ -17,7 +17,8 @@ use super::layers::{Finding, Layers, Source, Value, in_order};
 use super::read::{self, Bad};
 use super::units::{period_text, size_text};
 use super::{
-    AccessLog, CommandChoice, Config, Limits, Listen, Queue, Slots, Spawn, Transport, WorkerSource, Workers,
+    AccessLog, CommandChoice, Config, Limits, Listen, Protocol, Queue, Slots, Spawn, Transport, WorkerSource,
+    Workers,
 };
 use crate::error::Problem;
 
@@ -193,6 +194,11 @@ impl Judge<'_> {
         Workers {
             source,
             slots,
+            protocol: match self.choice("workers.protocol") {
+                0 => Protocol::Auto,
+                1 => Protocol::Http1,
+                _ => Protocol::Http2,
+            },
             connect_timeout: self.period("workers.connect_timeout"),
             tell_start: if self.layers.is_set("workers.tell_start") {
                 tell_start

@@ -11,7 +11,7 @@ use super::keys::{KEYS, Key};
 use super::layers::{Layers, Source, Value};
 use super::secret::masked;
 use super::units::{period_text, size_text};
-use super::{AccessLog, CommandChoice, Config, Spawn, Transport, WorkerSource};
+use super::{AccessLog, CommandChoice, Config, Protocol, Spawn, Transport, WorkerSource};
 
 /// The listing, one key per line, comments aligned, ending with a newline.
 #[must_use]
@@ -104,6 +104,11 @@ fn value(path: &str, config: &Config) -> Option<String> {
             WorkerSource::Spawn(_) => return None,
         },
         "workers.concurrency" => workers.slots.count.to_string(),
+        "workers.protocol" => match workers.protocol {
+            Protocol::Auto => "\"auto\"".to_owned(),
+            Protocol::Http1 => "\"http1\"".to_owned(),
+            Protocol::Http2 => "\"h2\"".to_owned(),
+        },
         "workers.connect_timeout" => period(workers.connect_timeout),
         "workers.tell_start" => workers.tell_start.to_string(),
         "start.deadline" => period(workers.start_deadline),

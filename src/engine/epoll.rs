@@ -3,9 +3,9 @@
 //! One task per connection, all on the thread that accepted it. The control plane
 //! speaks to a thread through one watch channel and never waits for it.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,15 +20,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::connection::serve_connection;
+use super::h2::back::VirtualWorker;
+use super::h2::links::Links;
 use super::plane::Plane;
 use super::{Dial, Stream};
 use crate::clock;
-use crate::config::Limits;
+use crate::config::{Limits, Protocol};
 use crate::proxy::Proxy;
 use crate::sys;
 use crate::telemetry::say;
 use crate::upstream::idle::Idle;
-use crate::upstream::pool::{Address, Pool};
+use crate::upstream::pool::{Address, Pool, Worker};
 
 /// Pause after an accept that failed for want of descriptors or memory: the queue stays in the kernel.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
@@ -47,6 +49,19 @@ pub enum Order {
     Leave,
 }
 
+/// How clients and workers are dealt with.
+#[derive(Clone, Copy, Debug)]
+pub struct Manners {
+    /// What one connection may cost.
+    pub limits: Limits,
+    /// Client connections at a time, over all threads.
+    pub connections_max: usize,
+    /// Longest time a connect to a worker may take.
+    pub connect_timeout: Duration,
+    /// What workers speak.
+    pub protocol: Protocol,
+}
+
 /// The running data plane.
 #[derive(Debug)]
 pub struct DataPlane {
@@ -61,16 +76,10 @@ impl DataPlane {
     ///
     /// # Errors
     /// If a thread or its runtime cannot be made.
-    pub fn start(
-        listeners: Vec<TcpListener>,
-        proxy: &Arc<Proxy>,
-        limits: Limits,
-        connections_max: usize,
-        connect_timeout: Duration,
-    ) -> io::Result<Self> {
+    pub fn start(listeners: Vec<TcpListener>, proxy: &Arc<Proxy>, manners: Manners) -> io::Result<Self> {
         let idle = Arc::new(Idle::new(listeners.len()));
         // Each thread holds a place ready for the next connection.
-        let places = Places::new(connections_max.max(listeners.len()));
+        let places = Places::new(manners.connections_max.max(listeners.len()));
         let (orders, _) = watch::channel(Order::Serve);
         let (running_sender, running) = watch::channel(listeners.len());
         let running_sender = Arc::new(running_sender);
@@ -82,7 +91,9 @@ impl DataPlane {
             let thread = std::thread::Builder::new().name(format!("data-{index}")).spawn(move || {
                 let left = Left(running);
                 let serving = run(|| {
-                    let plane = Plane::new(proxy, idle, index, Sockets, limits, connect_timeout);
+                    let Manners { limits, connect_timeout, protocol, .. } = manners;
+                    let sockets = Sockets { protocol, links: Links::new(limits) };
+                    let plane = Plane::new(proxy, idle, index, sockets, limits, connect_timeout);
                     serve_listener(listener, plane, places, orders)
                 });
                 if let Err(error) = serving {
@@ -247,8 +258,11 @@ fn poll_once<F: Future>(future: F) -> Option<F::Output> {
     }
 }
 
-/// Opens sockets to workers.
-struct Sockets;
+/// Opens sockets, and streams on shared sockets, to workers.
+struct Sockets {
+    protocol: Protocol,
+    links: Links,
+}
 
 /// A connection to a worker.
 #[derive(Debug)]
@@ -257,22 +271,47 @@ pub enum WorkerStream {
     Unix(UnixStream),
     /// Over loopback TCP.
     Tcp(TcpStream),
+    /// One stream of an HTTP/2 connection; boxed, since most workers need none.
+    Http2(Box<VirtualWorker>),
 }
 
 impl Dial for Sockets {
     type Stream = WorkerStream;
 
-    async fn dial(&self, address: &Address) -> io::Result<WorkerStream> {
-        match address {
+    async fn dial(&self, worker: &Arc<Worker>) -> io::Result<WorkerStream> {
+        let connect = async || match &worker.address {
             Address::Unix(path) => UnixStream::connect(path).await.map(WorkerStream::Unix),
             Address::Tcp(address) => dial_tcp(*address).await,
+        };
+        if self.protocol != Protocol::Http2 && !worker.speaks_http2() {
+            return connect().await;
         }
+        let connect_twice = async || {
+            let stream = connect().await?;
+            let handle = stream.handle()?;
+            Ok((stream, handle))
+        };
+        self.links.stream(worker, connect_twice).await.map(|stream| WorkerStream::Http2(Box::new(stream)))
+    }
+
+    fn learn_http2(&self, worker: &Worker) -> bool {
+        let may_learn = self.protocol == Protocol::Auto;
+        if may_learn && worker.learn_http2() {
+            say::info(format_args!(
+                "worker {} speaks HTTP/2, and is told so from now on; `protocol = \"h2\"` below [workers] spares it \
+                 the question",
+                worker.id
+            ));
+        }
+        may_learn
     }
 
     fn adopt(&self, stream: WorkerStream) -> io::Result<WorkerStream> {
         Ok(match stream {
             WorkerStream::Unix(stream) => WorkerStream::Unix(UnixStream::from_std(stream.into_std()?)?),
             WorkerStream::Tcp(stream) => WorkerStream::Tcp(TcpStream::from_std(stream.into_std()?)?),
+            // It belongs to a connection of its thread; it is never parked, so this is never asked.
+            WorkerStream::Http2(_) => return Err(io::ErrorKind::Unsupported.into()),
         })
     }
 }
@@ -281,6 +320,17 @@ async fn dial_tcp(address: SocketAddr) -> io::Result<WorkerStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(WorkerStream::Tcp(stream))
+}
+
+impl WorkerStream {
+    /// A second handle of the socket.
+    fn handle(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Unix(stream) => stream.as_fd().try_clone_to_owned(),
+            Self::Tcp(stream) => stream.as_fd().try_clone_to_owned(),
+            Self::Http2(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
 }
 
 impl Stream for TcpStream {
@@ -329,6 +379,7 @@ impl Stream for WorkerStream {
         match self {
             Self::Unix(stream) => stream.poll_read_ready(cx),
             Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Http2(stream) => stream.poll_readable(cx),
         }
     }
 
@@ -339,6 +390,7 @@ impl Stream for WorkerStream {
                 Poll::Ready(sys::peek(stream.as_fd()).map(|peek| usize::from(peek != sys::Peek::Eof)))
             }
             Self::Tcp(stream) => Stream::poll_peek(stream, cx),
+            Self::Http2(stream) => stream.poll_peek(cx),
         }
     }
 
@@ -346,6 +398,7 @@ impl Stream for WorkerStream {
         match self {
             Self::Unix(stream) => sys::has_ended(stream.as_fd()),
             Self::Tcp(stream) => stream.has_ended(),
+            Self::Http2(stream) => stream.has_ended(),
         }
     }
 
@@ -353,6 +406,7 @@ impl Stream for WorkerStream {
         match self {
             Self::Unix(stream) => sys::has_left(stream.as_fd()),
             Self::Tcp(stream) => stream.has_left(),
+            Self::Http2(stream) => stream.has_left(),
         }
     }
 
@@ -360,6 +414,7 @@ impl Stream for WorkerStream {
         match self {
             Self::Unix(stream) => stream.take_error().unwrap_or_else(Some),
             Self::Tcp(stream) => stream.pending_error(),
+            Self::Http2(stream) => stream.pending_error(),
         }
     }
 
@@ -367,6 +422,7 @@ impl Stream for WorkerStream {
         match self {
             Self::Unix(stream) => sys::untaken(stream.as_fd()),
             Self::Tcp(stream) => stream.untaken(),
+            Self::Http2(stream) => stream.untaken(),
         }
     }
 
@@ -380,6 +436,10 @@ impl Stream for WorkerStream {
         matches!(self, Self::Unix(_))
     }
 
+    fn was_refused(&self) -> bool {
+        matches!(self, Self::Http2(stream) if stream.was_refused())
+    }
+
     fn is_quiet(&mut self) -> bool {
         match self {
             // Where nothing was reported there is nothing to ask: should the end come between now and the
@@ -389,6 +449,7 @@ impl Stream for WorkerStream {
                     || matches!(sys::peek(stream.as_fd()), Ok(sys::Peek::Quiet))
             }
             Self::Tcp(stream) => stream.is_quiet(),
+            Self::Http2(stream) => stream.is_quiet(),
         }
     }
 }
@@ -398,6 +459,7 @@ impl AsyncRead for WorkerStream {
         match self.get_mut() {
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Http2(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -407,6 +469,27 @@ impl AsyncWrite for WorkerStream {
         match self.get_mut() {
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Http2(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Http2(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Unix(stream) => stream.is_write_vectored(),
+            Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Http2(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -418,6 +501,7 @@ impl AsyncWrite for WorkerStream {
         match self.get_mut() {
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Http2(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -433,6 +433,8 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
                 Err(Failure {
                     cause: Cause::Closed, delivery: Delivery::Nothing, was_idle: true, ..
                 }) => {}
+                // It said which protocol it speaks; from now on it is told in that one.
+                Err(Failure { cause: Cause::Protocol(_), delivery: Delivery::Nothing, .. }) => {}
                 Err(Failure { cause, delivery, repeatable, .. }) => {
                     return Err(Failed { in_flight, cause, delivery, repeatable });
                 }

@@ -20,11 +20,12 @@ mod sim;
 mod tunnel;
 
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::upstream::pool::Address;
+use crate::upstream::pool::Worker;
 
 /// A byte stream as the relay needs it.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
@@ -53,6 +54,12 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
     /// write that fails with `EPIPE` delivered nothing, and a reset means that something was not read.
     fn knows_delivery(&self) -> bool;
 
+    /// Whether the other end has said that it did nothing with what was written to it: HTTP/2 refuses
+    /// streams. A socket cannot say so.
+    fn was_refused(&self) -> bool {
+        false
+    }
+
     /// Whether an idle stream can carry a request: no end, no error, no bytes nobody asked for.
     fn is_quiet(&mut self) -> bool;
 }
@@ -62,8 +69,11 @@ pub(crate) trait Dial: 'static {
     /// What it opens.
     type Stream: Stream + 'static;
 
-    /// Connects to `address`. `WouldBlock` means that the worker's backlog is full.
-    async fn dial(&self, address: &Address) -> io::Result<Self::Stream>;
+    /// Connects to `worker`. `WouldBlock` means that its backlog is full.
+    async fn dial(&self, worker: &Arc<Worker>) -> io::Result<Self::Stream>;
+
+    /// Notes that `worker` has answered in HTTP/2. False if it was not to be asked for it.
+    fn learn_http2(&self, worker: &Worker) -> bool;
 
     /// Makes a stream opened on another thread usable on this one.
     fn adopt(&self, stream: Self::Stream) -> io::Result<Self::Stream>;

@@ -97,7 +97,7 @@ impl<D: Dial> Plane<D> {
         }
         let deadline = clock::now() + self.connect_timeout;
         loop {
-            match self.dial.dial(&worker.address).await {
+            match self.dial.dial(worker).await {
                 Ok(stream) => return Ok(Connection::new(stream, Arc::clone(worker))),
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
                 Err(_) if clock::now() >= deadline => return Err(io::ErrorKind::TimedOut.into()),

@@ -14,6 +14,7 @@ use tokio::io::{AsyncWrite as _, ReadBuf};
 
 use super::buffer::Buffer;
 use super::departure::{Advice, Answer, CONTINUE, Departure};
+use super::h2::preface::{self, FirstBytes};
 use super::pace::Pace;
 use super::plane::Plane;
 use super::response::{ResponseBytes, Step};
@@ -132,10 +133,11 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
                     Progress::Moved
                 }
                 Poll::Ready(Err(error)) if up.written == 0 => {
-                    let proof =
+                    let is_closed =
                         error.kind() == io::ErrorKind::BrokenPipe && connection.stream.knows_delivery();
+                    let proof = is_closed || connection.stream.was_refused();
                     let delivery = if proof { Delivery::Nothing } else { self.delivery() };
-                    Progress::Ended(End::Failed(Cause::Closed, delivery))
+                    Progress::Ended(End::Failed(cause_of(Some(error)), delivery))
                 }
                 // It may have answered before it stopped reading: that answer still counts.
                 Poll::Ready(Err(_)) => {
@@ -195,7 +197,7 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
                 Progress::Waiting
             }
             Poll::Ready(Ok(0)) => self.worker_closed(None),
-            Poll::Ready(Err(error)) => self.worker_closed(Some(error.kind())),
+            Poll::Ready(Err(error)) => self.worker_closed(Some(error)),
             Poll::Ready(Ok(_)) => self.digest(),
         }
     }
@@ -228,20 +230,39 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
             }
             // What broke may stand in the same bytes as the head: then nothing has left yet.
             Err(_) if begun => Progress::Ended(End::Aborted),
+            Err(_) if preface::look_at_answer(self.down.received()) == FirstBytes::Open => Progress::Moved,
+            Err(_) if preface::look_at_answer(self.down.received()) == FirstBytes::Http2 => {
+                Progress::Ended(self.answered_in_http2())
+            }
             Err(cause) => Progress::Ended(End::Failed(cause, Delivery::Something)),
         }
     }
 
-    fn worker_closed(&mut self, error: Option<io::ErrorKind>) -> Progress {
+    /// An HTTP/2 server takes our request for a broken preface (RFC 9113 §3.4): it did nothing with it.
+    fn answered_in_http2(&self) -> End {
+        let (text, delivery) = match self.plane.dial.learn_http2(self.in_flight.worker()) {
+            true if self.up.intact => ("the worker speaks HTTP/2", Delivery::Nothing),
+            true => (
+                "the worker speaks HTTP/2, which shows only now that a part of this request is gone; the next one \
+                 will be told in HTTP/2",
+                Delivery::Something,
+            ),
+            false => ("the worker speaks HTTP/2, but workers.protocol is http1", Delivery::Something),
+        };
+        End::Failed(Cause::Protocol(io::Error::new(io::ErrorKind::InvalidData, text)), delivery)
+    }
+
+    fn worker_closed(&mut self, error: Option<io::Error>) -> Progress {
         if !self.down.has_begun() {
-            let reset = error == Some(io::ErrorKind::ConnectionReset);
+            let reset = error.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionReset);
             let delivery = match &self.connection {
+                Some(connection) if self.up.intact && connection.stream.was_refused() => Delivery::Nothing,
                 _ if self.down.has_heard() => Delivery::Something,
                 _ if self.up.written == 0 => Delivery::Nothing,
                 Some(connection) if reset && connection.stream.knows_delivery() => Delivery::Unread,
                 _ => self.delivery(),
             };
-            return Progress::Ended(End::Failed(Cause::Closed, delivery));
+            return Progress::Ended(End::Failed(cause_of(error), delivery));
         }
         if error.is_none() && self.down.on_close() {
             self.worker_is_done();
@@ -321,6 +342,14 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
             (false, false) => Answer::NotBegun,
         };
         self.departure.poll(self.client, answer, sent_before, self.sent, cx)
+    }
+}
+
+/// Why a worker's connection gave no answer.
+fn cause_of(error: Option<io::Error>) -> Cause {
+    match error {
+        Some(error) if error.kind() == io::ErrorKind::InvalidData => Cause::Protocol(error),
+        _ => Cause::Closed,
     }
 }
 

@@ -145,6 +145,11 @@ impl<'a> ResponseBytes<'a> {
         self.heard
     }
 
+    /// What was received and not understood yet.
+    pub(super) fn received(&self) -> &[u8] {
+        self.buffer.as_ref().map_or(b"", |buffer| buffer.filled())
+    }
+
     /// Whether more must be read from the worker. False while received bytes are undigested.
     pub(super) fn wants_bytes(&self) -> bool {
         match (&self.phase, &self.buffer) {

@@ -91,6 +91,9 @@ pub enum Cause {
     /// The worker closed or reset the connection without an answer.
     #[error("the worker closed the connection before it answered")]
     Closed,
+    /// The worker speaks another HTTP than it was spoken to, or cannot be told this request in its own.
+    #[error("{0}")]
+    Protocol(std::io::Error),
     /// The worker's answer is not HTTP that may be passed on.
     #[error("{0}")]
     BadResponse(#[from] crate::http1::response::BadResponse),
@@ -105,7 +108,8 @@ pub enum Cause {
 /// What the worker may have got of a request that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// Provably nothing: no connection, or the first write to a Unix socket failed.
+    /// Provably nothing: no connection, the first write to a Unix socket failed, or the worker said so
+    /// (an HTTP/2 stream it refused).
     Nothing,
     /// Not all of it, says the kernel: it was reset with bytes unread, perhaps before anybody accepted it.
     Unread,

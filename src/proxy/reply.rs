@@ -65,6 +65,7 @@ impl LocalReply {
         let (status, reason) = match cause {
             Cause::Connect(_) => (502, "worker-connect".to_owned()),
             Cause::Closed => (502, "worker-closed".to_owned()),
+            Cause::Protocol(_) => (502, "worker-protocol".to_owned()),
             Cause::BadResponse(_) => (502, "worker-response".to_owned()),
             Cause::BadBody(_) => (400, "request-body".to_owned()),
             Cause::SlowBody(limit) => (408, format!("limits.body_timeout={}", period_text(*limit))),

@@ -51,6 +51,7 @@ pub struct Worker {
     suspect: AtomicBool,
     http10: AtomicBool,
     suspicion: Arc<Notify>,
+    speaks_http2: AtomicBool,
 }
 
 impl Worker {
@@ -67,6 +68,7 @@ impl Worker {
             suspect: AtomicBool::new(false),
             http10: AtomicBool::new(false),
             suspicion,
+            speaks_http2: AtomicBool::new(false),
         })
     }
 
@@ -110,6 +112,16 @@ impl Worker {
     /// Whether it has answered as HTTP/1.0: then it sends no `100 Continue`.
     pub fn is_http10(&self) -> bool {
         self.http10.load(Ordering::Relaxed)
+    }
+
+    /// Notes, for this life, that it speaks HTTP/2. False if that was known.
+    pub fn learn_http2(&self) -> bool {
+        !self.speaks_http2.swap(true, Ordering::SeqCst)
+    }
+
+    /// Whether it has shown that it speaks HTTP/2.
+    pub fn speaks_http2(&self) -> bool {
+        self.speaks_http2.load(Ordering::SeqCst)
     }
 
     /// Takes a slot if one is free. Only `upstream::lease` calls this.

@@ -76,6 +76,7 @@ fn nothing_said_gives_the_documented_defaults() {
     assert_eq!(config.access_log, AccessLog::Text);
     assert_eq!(config.drain_deadline, Duration::from_secs(25));
     assert_eq!(config.workers.start_deadline, Duration::from_secs(110));
+    assert_eq!(config.workers.protocol, Protocol::Auto);
     assert_eq!(config.queue.depth, 1024);
     assert_eq!(config.queue.bytes, 64 << 20);
     assert_eq!(config.queue.timeout, Duration::from_secs(30));

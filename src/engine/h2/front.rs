@@ -24,7 +24,7 @@ use super::heads::{read_response, write_request};
 use super::inflow::{Inflow, broken};
 use super::outflow::{Outflow, Stopped};
 use super::rewind::Rewind;
-use super::{STREAM_WINDOW, header_list_max, relaxed};
+use super::{STREAM_WINDOW, header_list_max, joined, relaxed};
 use crate::clock;
 use crate::config::Limits;
 use crate::engine::connection::serve_http1;
@@ -137,7 +137,7 @@ impl VirtualClient {
         let (parts, body) = request.into_parts();
         let (head, delimiter) = write_request(&parts, body.is_end_stream());
         Self {
-            request: RefCell::new(Inflow::new(head, delimiter, body)),
+            request: RefCell::new(Inflow::new(head, delimiter, None, body)),
             answer: Answer::Head(respond, Vec::new()),
             is_head: parts.method == http::Method::HEAD,
             limits: relaxed(&limits),
@@ -165,19 +165,22 @@ impl VirtualClient {
     fn write_head(&mut self, input: &[u8]) -> io::Result<usize> {
         let Answer::Head(respond, head) = &mut self.answer else { return Ok(0) };
         let before = head.len();
-        head.extend_from_slice(input);
-        let judged = match Response::parse(head, &self.limits, self.is_head) {
+        let bytes = joined(head, input);
+        let judged = match Response::parse(&bytes, &self.limits, self.is_head) {
             Ok(Parsed::Complete(judged)) => judged,
-            Ok(Parsed::Partial) => return Ok(input.len()),
+            Ok(Parsed::Partial) => {
+                *head = bytes.into_owned();
+                return Ok(input.len());
+            }
             // Nothing that the relay lets pass; should it be, the client sees a cut answer.
             Err(bad) => return Err(io::Error::new(io::ErrorKind::InvalidData, bad)),
         };
         let taken = judged.head_len - before;
-        let answer = read_response(head, &judged)
+        let answer = read_response(&bytes, &judged)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a head that HTTP/2 cannot say"))?;
         if judged.is_interim() {
             respond.send_informational(answer).map_err(|error| broken(&error))?;
-            head.clear();
+            *head = Vec::new();
         } else {
             let body = Body::new(judged.framing);
             let stream = respond.send_response(answer, body.is_complete()).map_err(|error| broken(&error))?;

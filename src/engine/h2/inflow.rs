@@ -16,13 +16,18 @@ use super::heads::{Delimiter, write_trailers};
 
 /// A message's bytes on their way to a reader of HTTP/1.1.
 pub(super) struct Inflow {
-    /// `None` before the stream has said anything, and where it has no body.
+    /// `None` before the message has begun.
     body: Option<RecvStream>,
     delimiter: Delimiter,
     /// Bytes of ours that go before `data`.
     lead: Vec<u8>,
     lead_at: usize,
     data: Bytes,
+    /// Bytes of data still to come, where the fields say it.
+    left: Option<u64>,
+    /// The last data of a body with a length, until the stream has ended too: a reader that counts
+    /// would be done, and drop a stream that is not.
+    last: Bytes,
     /// Bytes of ours that go behind `data`.
     tail: &'static [u8],
     /// Whether nothing follows what is here.
@@ -31,16 +36,39 @@ pub(super) struct Inflow {
 
 impl Inflow {
     /// `head`, and behind it `body`.
-    pub(super) fn new(head: Vec<u8>, delimiter: Delimiter, body: RecvStream) -> Self {
+    pub(super) fn new(head: Vec<u8>, delimiter: Delimiter, length: Option<u64>, body: RecvStream) -> Self {
+        Self { body: Some(body), delimiter, lead: head, left: length, ..Self::awaited() }
+    }
+
+    /// A message whose head is still to come.
+    pub(super) fn awaited() -> Self {
         Self {
-            body: Some(body),
-            delimiter,
-            lead: head,
+            body: None,
+            delimiter: Delimiter::Fields,
+            lead: Vec::new(),
             lead_at: 0,
             data: Bytes::new(),
+            left: None,
+            last: Bytes::new(),
             tail: b"",
             ended: false,
         }
+    }
+
+    /// Bytes that go before everything else. Only when nothing is here.
+    pub(super) fn say(&mut self, bytes: Vec<u8>) {
+        (self.lead, self.lead_at) = (bytes, 0);
+    }
+
+    /// The awaited message.
+    pub(super) fn begin(
+        &mut self,
+        head: Vec<u8>,
+        delimiter: Delimiter,
+        length: Option<u64>,
+        body: RecvStream,
+    ) {
+        *self = Self::new(head, delimiter, length, body);
     }
 
     /// Whether everything was read.
@@ -48,7 +76,8 @@ impl Inflow {
         self.ended && !self.has_bytes()
     }
 
-    fn has_bytes(&self) -> bool {
+    /// Whether bytes are here.
+    pub(super) fn has_bytes(&self) -> bool {
         self.lead_at < self.lead.len() || !self.data.is_empty() || !self.tail.is_empty()
     }
 
@@ -61,9 +90,10 @@ impl Inflow {
                 None => {
                     let trailers = ready!(body.poll_trailers(cx))?;
                     self.ended = true;
+                    self.data = std::mem::take(&mut self.last);
                     if self.delimiter == Delimiter::Chunks {
                         let lines = trailers.as_ref().map(write_trailers).unwrap_or_default();
-                        self.set_lead([b"0\r\n", lines.as_slice(), b"\r\n"].concat());
+                        self.say([b"0\r\n", lines.as_slice(), b"\r\n"].concat());
                     }
                 }
             }
@@ -76,6 +106,14 @@ impl Inflow {
         if data.is_empty() {
             return;
         }
+        if let Some(left) = &mut self.left {
+            // More than was announced is a fault of the stream, and never gets here.
+            *left = left.saturating_sub(data.len() as u64);
+            if *left == 0 {
+                self.last = data;
+                return;
+            }
+        }
         if self.delimiter == Delimiter::Chunks {
             self.lead.clear();
             self.lead_at = 0;
@@ -84,10 +122,6 @@ impl Inflow {
             self.tail = b"\r\n";
         }
         self.data = data;
-    }
-
-    fn set_lead(&mut self, lead: Vec<u8>) {
-        (self.lead, self.lead_at) = (lead, 0);
     }
 
     /// Reads what is here, as much as fits; nothing at the end.

@@ -2,20 +2,24 @@
 //!
 //! Each HTTP/2 stream becomes a virtual connection that speaks HTTP/1.1, so that
 //! one walk, one gate, one relay and one judge serve both. [`front`] does this for
-//! clients. Heads change their form in `heads`; bodies in `inflow` (towards
+//! clients, [`back`] for workers, whose connections [`links`] keeps. Heads change their form in `heads`; bodies in `inflow` (towards
 //! HTTP/1.1) and `outflow` (towards HTTP/2), where the window of the other side is
 //! the only buffer that counts: what it does not take is not read.
 //!
 //! Frames, HPACK and flow control are the `h2` package's (RFC 9113, RFC 7541); what
 //! a message means is judged by `http1`, as for every other client.
 
+pub(super) mod back;
 mod budget;
 pub(super) mod front;
 mod heads;
 mod inflow;
+pub(super) mod links;
 mod outflow;
 pub(super) mod preface;
 mod rewind;
+
+use std::borrow::Cow;
 
 use crate::config::Limits;
 use crate::http1::FIELDS_MAX;
@@ -37,4 +41,12 @@ fn header_list_max(limits: &Limits) -> u32 {
 /// Limits for a head that was judged before and has gained a line or two since.
 fn relaxed(limits: &Limits) -> Limits {
     Limits { head_bytes: limits.head_bytes + 1024, fields: FIELDS_MAX, ..*limits }
+}
+
+/// What was received of a head before, and what has come now; copied only if there was something.
+fn joined<'a>(before: &[u8], now: &'a [u8]) -> Cow<'a, [u8]> {
+    match before {
+        [] => Cow::Borrowed(now),
+        before => Cow::Owned([before, now].concat()),
+    }
 }

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::stream::{Counted, End, Kind, pair};
 use crate::engine::Dial;
-use crate::upstream::pool::{Address, WorkerId};
+use crate::upstream::pool::{Address, Worker, WorkerId};
 
 /// All listeners by path. Clones share them.
 #[derive(Clone, Default)]
@@ -102,8 +102,8 @@ impl Listener {
 impl Dial for Network {
     type Stream = End;
 
-    async fn dial(&self, address: &Address) -> io::Result<End> {
-        let listener = match address {
+    async fn dial(&self, worker: &Arc<Worker>) -> io::Result<End> {
+        let listener = match &worker.address {
             Address::Unix(path) => self.listeners.borrow().get(path).cloned(),
             Address::Tcp(_) => None,
         };
@@ -128,6 +128,10 @@ impl Dial for Network {
             listener.arrived.notify_one();
         }
         Ok(ours)
+    }
+
+    fn learn_http2(&self, _: &Worker) -> bool {
+        false
     }
 
     fn adopt(&self, stream: End) -> io::Result<End> {

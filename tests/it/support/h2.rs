@@ -1,9 +1,11 @@
-//! A polite HTTP/2 client: the `h2` package driven step by step from the test's thread.
+//! HTTP/2 for tests: raw frames for both sides, and a polite client.
 //!
-//! Frames move on a thread of their own, so the test only says what happens to its
-//! streams and in which order.
+//! The client is the `h2` package driven step by step from the test's thread.
+//! Its frames move on a thread of their own, so the test only says what happens to
+//! its streams and in which order.
 
 use std::future::poll_fn;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use bytes::Bytes;
@@ -14,7 +16,93 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::wire::Wire;
 use super::{GUARD, ID};
+
+/// What a client says first.
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Kinds of frames (RFC 9113 §6).
+pub(crate) mod kind {
+    pub(crate) const DATA: u8 = 0;
+    pub(crate) const HEADERS: u8 = 1;
+    pub(crate) const RST_STREAM: u8 = 3;
+    pub(crate) const SETTINGS: u8 = 4;
+    pub(crate) const PING: u8 = 6;
+    pub(crate) const GOAWAY: u8 = 7;
+}
+
+/// Flags of frames.
+pub(crate) mod flag {
+    pub(crate) const NONE: u8 = 0;
+    pub(crate) const ACK: u8 = 1;
+    pub(crate) const END_STREAM: u8 = 1;
+    pub(crate) const END_HEADERS: u8 = 4;
+}
+
+/// One frame as received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    pub(crate) stream: u32,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// A frame's bytes.
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A header block without any compression: literals that are not indexed, with plain names (RFC 7541 §6.2.2).
+pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            // An integer with a prefix of seven bits (RFC 7541 §5.1).
+            let mut length = text.len();
+            if length < 127 {
+                block.push(length as u8);
+            } else {
+                block.push(127);
+                length -= 127;
+                while length >= 128 {
+                    block.push((length % 128 + 128) as u8);
+                    length /= 128;
+                }
+                block.push(length as u8);
+            }
+            block.extend_from_slice(text.as_bytes());
+        }
+    }
+    block
+}
+
+impl<S: Read + Write> Wire<S> {
+    /// The next frame.
+    pub(crate) fn frame(&mut self) -> Frame {
+        let head = self.take(9);
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let stream = u32::from_be_bytes(head[5..9].try_into().expect("four bytes"));
+        Frame { kind: head[3], flags: head[4], stream, payload: self.take(length) }
+    }
+
+    /// The next frame of this kind; SETTINGS are acknowledged, PINGs answered, others passed over.
+    pub(crate) fn frame_of(&mut self, wanted: u8) -> Frame {
+        loop {
+            let seen = self.frame();
+            if matches!(seen.kind, kind::SETTINGS | kind::PING) && seen.flags & flag::ACK == 0 {
+                let echo = if seen.kind == kind::PING { seen.payload.as_slice() } else { b"" };
+                self.send(frame(seen.kind, flag::ACK, 0, echo));
+            }
+            if seen.kind == wanted {
+                return seen;
+            }
+        }
+    }
+}
 
 /// One connection.
 pub(crate) struct Http2 {

@@ -92,6 +92,11 @@ impl<S: Read + Write> Wire<S> {
         }
     }
 
+    /// What was received and not taken.
+    pub(crate) fn received(&self) -> &[u8] {
+        &self.received
+    }
+
     fn seen(&self) -> String {
         String::from_utf8_lossy(&self.received[..self.received.len().min(2000)]).into_owned()
     }

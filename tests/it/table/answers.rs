@@ -81,7 +81,7 @@ fn bad_status_lines() -> Vec<Case> {
         line("a_status_line_that_ends_with_a_bare_lf_is_rejected", "HTTP/1.1 200 OK\nA: b"),
         line("a_status_line_that_ends_with_cr_cr_lf_is_rejected", "HTTP/1.1 200 OK\r"),
         rejected("a_tls_alert_is_no_answer", "RFC 8446 §6", b"\x15\x03\x03\x00\x02\x02\x28"),
-        rejected("an_http_2_settings_frame_is_no_answer", "RFC 9113 §6.5", b"\0\0\0\x04\0\0\0\0\0"),
+        rejected("an_http_2_goaway_frame_is_no_answer", "RFC 9113 §6.8", b"\0\0\x08\x07\0\0\0\0\0"),
     ]
 }
 

@@ -80,6 +80,8 @@ enum BodyState {
 pub(crate) struct Body {
     state: BodyState,
     content_bytes: u64,
+    /// The trailer section as received, without its empty line.
+    trailers: Vec<u8>,
 }
 
 impl Body {
@@ -91,7 +93,7 @@ impl Body {
             Framing::Chunked => BodyState::ChunkSize { size: 0, digits: 0 },
             Framing::UntilClose => BodyState::UntilClose,
         };
-        Self { state, content_bytes: 0 }
+        Self { state, content_bytes: 0, trailers: Vec::new() }
     }
 
     /// Whether its end has arrived.
@@ -109,26 +111,43 @@ impl Body {
         self.content_bytes
     }
 
+    /// The lines behind the last chunk, as received.
+    pub(crate) fn trailers(&self) -> &[u8] {
+        &self.trailers
+    }
+
     /// Takes bytes up to the end of the body; returns how many.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+        self.feed_to(bytes, &mut |_| {})
+    }
+
+    /// The same, with each piece of content handed to `sink`.
+    pub(crate) fn feed_to(&mut self, bytes: &[u8], sink: &mut impl FnMut(&[u8])) -> Result<usize, Malformed> {
         let mut taken = 0;
         while taken < bytes.len() && !self.is_complete() {
             match self.state {
                 BodyState::Length(left) => {
-                    let n = self.skip(left, bytes.len() - taken);
+                    let n = self.take(left, &bytes[taken..], sink);
                     taken += n;
                     let left = left - n as u64;
                     self.state = if left == 0 { BodyState::Complete } else { BodyState::Length(left) };
                 }
                 BodyState::ChunkData(left) => {
-                    let n = self.skip(left, bytes.len() - taken);
+                    let n = self.take(left, &bytes[taken..], sink);
                     taken += n;
                     let left = left - n as u64;
                     self.state = if left == 0 { BodyState::ChunkEndCr } else { BodyState::ChunkData(left) };
                 }
-                BodyState::UntilClose => taken += self.skip(u64::MAX, bytes.len() - taken),
-                _ => {
-                    self.state = framing_byte(self.state, bytes[taken])?;
+                BodyState::UntilClose => taken += self.take(u64::MAX, &bytes[taken..], sink),
+                before => {
+                    self.state = framing_byte(before, bytes[taken])?;
+                    let is_trailer = matches!(
+                        before,
+                        BodyState::Trailer { .. } | BodyState::TrailerLf { is_last: false, .. }
+                    );
+                    if is_trailer && !matches!(self.state, BodyState::TrailerLf { is_last: true, .. }) {
+                        self.trailers.push(bytes[taken]);
+                    }
                     taken += 1;
                 }
             }
@@ -136,8 +155,9 @@ impl Body {
         Ok(taken)
     }
 
-    fn skip(&mut self, left: u64, available: usize) -> usize {
-        let n = usize::try_from(left).unwrap_or(usize::MAX).min(available);
+    fn take(&mut self, left: u64, bytes: &[u8], sink: &mut impl FnMut(&[u8])) -> usize {
+        let n = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+        sink(&bytes[..n]);
         self.content_bytes += n as u64;
         n
     }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use crate::private_dir::PrivateDir;
 use crate::process::{Cpu, Process, command, find_program, output};
 use crate::report::{CellResult, Machine, Sample};
 use crate::subjects::{Kind, Stage, Subject};
@@ -127,24 +127,6 @@ impl FromStr for Cell {
     }
 }
 
-/// A private directory, removed with all that is in it.
-struct PrivateDir(PathBuf);
-
-impl PrivateDir {
-    fn new() -> io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("warmfront-bench-{}", std::process::id()));
-        fs::DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for PrivateDir {
-    fn drop(&mut self) {
-        // A directory that stays is litter in the temporary directory, no more.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// The whole comparison. True if every subject asked for was measured and no request failed.
 ///
 /// # Errors
@@ -161,7 +143,7 @@ pub(crate) async fn run(args: &CompareArgs) -> io::Result<bool> {
     let dir = PrivateDir::new()?;
     let (proxy_cpu, rest_cpu) = if args.pin { (Some(PROXY_CPU), Some(REST_CPU)) } else { (None, None) };
     let mut stage = Stage {
-        dir: dir.0.clone(),
+        dir: dir.path().to_owned(),
         sockets: Vec::new(),
         cpu: proxy_cpu,
         own_program: std::env::current_exe()?,
@@ -364,14 +346,5 @@ mod tests {
             assert_eq!(name.parse::<Cell>().unwrap().name, name);
         }
         assert!("2k".parse::<Cell>().unwrap_err().contains("resp96"));
-    }
-
-    #[test]
-    fn a_private_directory_leaves_nothing_behind() {
-        let dir = PrivateDir::new().unwrap();
-        let path = dir.0.clone();
-        fs::write(path.join("file"), "x").unwrap();
-        drop(dir);
-        assert!(!path.exists());
     }
 }

@@ -11,11 +11,13 @@ mod http;
 mod idle;
 mod load;
 mod peer;
+mod private_dir;
 mod process;
 mod relay;
 mod report;
 mod scratch;
 mod serve;
+mod soak;
 mod subjects;
 mod tally;
 mod target;
@@ -45,6 +47,11 @@ enum Command {
     Relay(relay::RelayArgs),
     /// Measure CPU per request of warmfront and its peers, in interleaved rounds.
     Compare(compare::CompareArgs),
+    /// Storm warmfront with requests in front of workers that fail in every way, and judge what came out.
+    Soak(soak::SoakArgs),
+    /// Be such a worker.
+    #[command(hide = true)]
+    Misbehave(soak::worker::MisbehaveArgs),
     /// Print the resident memory of processes.
     Rss(idle::RssArgs),
     /// Open idle connections and print what they cost in memory.
@@ -75,6 +82,8 @@ fn run(command: Command) -> io::Result<bool> {
         Command::Serve(args) => until_signal(serve::run(&args)).map(|_| true),
         Command::Relay(args) => until_signal(relay::run(&args)).map(|_| true),
         Command::Compare(args) => until_signal(compare::run(&args))?.ok_or_else(interrupted),
+        Command::Soak(args) => until_signal(soak::run(&args))?.ok_or_else(interrupted),
+        Command::Misbehave(args) => until_signal(soak::worker::run(&args)).map(|_| true),
         Command::Rss(args) => print(&idle::rss(&args)?).map(|()| true),
         Command::Idle(args) => {
             let text = until_signal(idle::run(&args))?.ok_or_else(interrupted)?;

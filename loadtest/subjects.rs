@@ -297,11 +297,13 @@ fn is_root() -> bool {
 }
 
 /// A port that was free a moment ago; the subject fails visibly if it no longer is.
-fn free_address() -> io::Result<SocketAddr> {
+/// A loopback address whose port nobody uses just now.
+pub(crate) fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
-fn await_accept(process: &mut Process, address: SocketAddr) -> Result<(), String> {
+/// Waits until `process` accepts connections at `address`.
+pub(crate) fn await_accept(process: &mut Process, address: SocketAddr) -> Result<(), String> {
     await_some(|| {
         if let Some(status) = process.ended() {
             return Some(Err(format!("ended with {status}: {}", process.last_words())));

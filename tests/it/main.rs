@@ -12,6 +12,8 @@ mod h2_worker;
 mod keepalive;
 mod limits;
 mod processes;
+#[cfg(feature = "loadtest")]
+mod soak;
 mod streaming;
 mod support;
 mod table;

@@ -76,8 +76,8 @@ pub(super) struct Gathered {
     pub(super) upgrade: bool,
     pub(super) upgrades: Vec<Upgrade>,
     pub(super) request_id: Option<Span>,
-    /// The whole line of an id without a value: the platform sends fields even when they are empty.
-    pub(super) empty_request_id: Option<Span>,
+    /// The whole lines of ids without a value: the platform sends fields even when they are empty.
+    pub(super) empty_request_ids: Vec<Span>,
     pub(super) content_length: Option<Span>,
     pub(super) transfer_encoding: Option<Span>,
 }
@@ -180,7 +180,7 @@ impl Gathered {
             }
             15 if name.eq_ignore_ascii_case(b"x-fc-request-id") => {
                 if header.value.is_empty() {
-                    self.empty_request_id.get_or_insert(line);
+                    self.empty_request_ids.push(line);
                 } else {
                     self.request_id.get_or_insert(Span::of(header.value, head));
                 }

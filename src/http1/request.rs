@@ -164,8 +164,10 @@ impl Request {
             }
             found.dropped.prepend(gaps);
         }
-        if let (None, Some(line)) = (found.request_id, found.empty_request_id) {
-            found.dropped.insert(line);
+        if found.request_id.is_none() {
+            for line in std::mem::take(&mut found.empty_request_ids) {
+                found.dropped.insert(line);
+            }
         }
         let upgrade = found.take_upgrade(head, minor_version == 1);
         let counts_hops = matches!(method, "OPTIONS" | "TRACE");
@@ -356,6 +358,12 @@ mod tests {
         let text = "GET / HTTP/1.1\r\nHost: x\r\nX-Fc-Request-Id:\r\nX-Fc-Region:\r\n\r\n";
         assert_eq!(dropped(text), ["X-Fc-Request-Id:\r\n"]);
         assert_eq!(complete(text).request_id, None);
+    }
+
+    #[test]
+    fn of_several_empty_request_ids_none_stays_beside_the_new_one() {
+        let text = "GET / HTTP/1.1\r\nX-Fc-Request-Id:\r\nHost: x\r\nX-Fc-Request-Id: \r\nTE: a\r\n\r\n";
+        assert_eq!(dropped(text), ["X-Fc-Request-Id:\r\n", "X-Fc-Request-Id: \r\n", "TE: a\r\n"]);
     }
 
     #[test]

@@ -40,8 +40,8 @@ pub fn request_head(data: &[u8]) {
     let repeatable: [&[u8]; 4] = [b"GET", b"HEAD", b"OPTIONS", b"TRACE"];
     assert_eq!(head.repeatable, repeatable.contains(&method.as_slice()));
     assert_eq!(head.has_host, reference::values(&found.fields, "host").next().is_some());
-    let expects = |value: &[u8]| value.eq_ignore_ascii_case(b"100-continue");
-    let expects = found.minor == 1 && reference::values(&found.fields, "expect").any(expects);
+    // Whatever is expected, the body may or may not follow.
+    let expects = found.minor == 1 && reference::values(&found.fields, "expect").next().is_some();
     assert_eq!(head.expects_continue, expects);
     let trailers = |option: &Vec<u8>| option.eq_ignore_ascii_case(b"trailers");
     assert_eq!(head.te_trailers, reference::list(&found.fields, "te").iter().any(trailers));
@@ -196,6 +196,10 @@ pub fn travelling(head: &Head) -> (Line, Vec<Field>) {
     if !has_id {
         fields.retain(|(name, _)| !name.eq_ignore_ascii_case(b"x-fc-request-id"));
     }
+    // An expectation in HTTP/1.0 means nothing, and the worker gets HTTP/1.1 (RFC 9110 §10.1.1).
+    if head.minor == 0 {
+        fields.retain(|(name, _)| !name.eq_ignore_ascii_case(b"expect"));
+    }
     // Only the two methods that ask about the way count the hops on it (RFC 9110 §7.6.2).
     let counts = method == b"OPTIONS" || method == b"TRACE";
     if let Some((_, hops)) =
@@ -218,6 +222,7 @@ pub fn travelling(head: &Head) -> (Line, Vec<Field>) {
     }
     if reference::list(&head.fields, "te").iter().any(|option| option.eq_ignore_ascii_case(b"trailers")) {
         add("TE", b"trailers");
+        add("Connection", b"TE");
     }
     if meant_upgrade(head).is_some() {
         add("Connection", b"Upgrade");
@@ -234,6 +239,13 @@ fn end_to_end(head: &Head, may_switch: bool) -> Vec<Field> {
     });
     if !may_switch || meant_upgrade(head).is_none() {
         fields.retain(|(name, _)| !name.eq_ignore_ascii_case(b"upgrade"));
+    }
+    // Neither may be sent with these (RFC 9110 §8.6, RFC 9112 §6.1).
+    if matches!(head.line, Line::Response { status: 100..200 | 204 }) {
+        let frames = |name: &[u8]| {
+            name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
+        };
+        fields.retain(|(name, _)| !frames(name));
     }
     fields
 }

@@ -148,7 +148,7 @@ pub fn forwarded(bytes: &[u8], request: &Request, pull: usize) -> Option<Vec<u8>
         added += &format!("Host: {}\r\n", String::from_utf8_lossy(authority));
     }
     if request.te_trailers {
-        added += "TE: trailers\r\n";
+        added += "TE: trailers\r\nConnection: TE\r\n";
     }
     if request.upgrade.is_some() {
         added += "Connection: Upgrade\r\n";

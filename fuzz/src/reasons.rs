@@ -59,6 +59,7 @@ pub enum House {
     SizeTooLong,
     ExtensionTooLong,
     TrailersTooLong,
+    TrailerForHeads,
     Unclear101,
 }
 
@@ -75,6 +76,7 @@ pub const HOUSE: &[House] = &[
     House::SizeTooLong,
     House::ExtensionTooLong,
     House::TrailersTooLong,
+    House::TrailerForHeads,
     House::Unclear101,
 ];
 
@@ -118,6 +120,12 @@ impl House {
             Self::SizeTooLong => in_content(|content| content.size_digits > 15),
             Self::ExtensionTooLong => in_content(|content| content.extension_bytes > 256),
             Self::TrailersTooLong => in_content(|content| content.trailer_bytes > 8 << 10),
+            Self::TrailerForHeads => in_content(|content| {
+                let for_heads = ["host", "content-length", "transfer-encoding"];
+                let is_one =
+                    |name: &[u8]| for_heads.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+                content.trailers.iter().any(|(name, _)| is_one(name))
+            }),
             Self::Unclear101 => {
                 let is_framed =
                     lengths().next().is_some() || values(&head.fields, "transfer-encoding").next().is_some();

@@ -212,8 +212,9 @@ impl Gathered {
     }
 
     /// The protocols of the `Upgrade` fields, lower-case, if `Connection` says that they are meant and
-    /// `wanted` allows it; otherwise the fields end here. Never `h2c`: whoever speaks it behind our back
-    /// is beyond every check (HTTP/2 by its preface needs no upgrade, RFC 9113 §3.1).
+    /// `wanted` allows it; otherwise the fields end here. Never `h2c`, nor what a careless server may take for
+    /// it: whoever speaks it behind our back is beyond every check (HTTP/2 by its preface needs no upgrade,
+    /// RFC 9113 §3.1).
     pub(super) fn take_upgrade(&mut self, head: &[u8], wanted: bool) -> Option<Protocols> {
         let upgrades = std::mem::take(&mut self.upgrades);
         if upgrades.is_empty() {
@@ -222,7 +223,8 @@ impl Gathered {
         let values = upgrades.iter().flat_map(|upgrade| tokens(upgrade.value.of_head(head)));
         let protocols: Vec<Box<[u8]>> = values.map(|value| value.to_ascii_lowercase().into()).collect();
         let is_meant = wanted && self.upgrade && !protocols.is_empty();
-        if is_meant && !protocols.iter().any(|protocol| protocol.starts_with(b"h2c")) {
+        let is_h2c = |protocol: &[u8]| protocol.windows(3).any(|three| three == b"h2c");
+        if is_meant && !protocols.iter().any(|protocol| is_h2c(protocol)) {
             return Some(Protocols(protocols));
         }
         for upgrade in upgrades {

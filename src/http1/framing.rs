@@ -18,7 +18,7 @@
 //! | NUL, CR, LF and other controls in a value | RFC 9110 §5.5 | injected lines (CVE-2023-30589) | `httparse` |
 //! | a line that ends with a bare LF or CR | RFC 9112 §2.2 allows, we do not | two line grammars (CVE-2025-22871) | [`fields`](super), [`chunked`](super::chunked) |
 //! | a chunk size that is not 1 to 15 hexadecimal digits | RFC 9112 §7.1 | overflow, signs, `0x` (CVE-2013-2028) | [`chunked`](super::chunked) |
-//! | chunk extensions with controls, or over 256 bytes | RFC 9112 §7.1.1 | line ends seen by one reader only; work without end (CVE-2023-39326) | [`chunked`](super::chunked) |
+//! | chunk extensions that the grammar does not write, or over 256 bytes | RFC 9112 §7.1.1 | open quotes and line ends seen by one reader only (CVE-2026-33870); work without end (CVE-2023-39326) | [`chunked`](super::chunked) |
 //! | anything but CRLF behind a chunk, or behind the last one | RFC 9112 §7.1 | a request hidden in the gap | [`chunked`](super::chunked) |
 //! | trailers over 8 KiB, or not field lines | RFC 9112 §7.1.2 | memory; lines that become fields | [`chunked`](super::chunked) |
 //! | trailers named `Host`, `Content-Length`, `Transfer-Encoding` | RFC 9110 §6.5.1 | trailers merged into the head | [`chunked`](super::chunked) |

@@ -49,6 +49,8 @@ pub(super) enum Step {
     WorkerGetsPart(Vec<u8>),
     /// A say behind a say waits until the bytes before have been read.
     WorkerSays(Vec<u8>),
+    /// The same, and with it the protocol switches: what comes behind is no HTTP.
+    WorkerSwitches(Vec<u8>),
     /// The worker closes its connection, having read what came.
     WorkerCloses,
     /// The worker closes its connection with a request unread.
@@ -169,6 +171,11 @@ impl Case {
 
     pub(super) fn worker_says(self, bytes: impl AsRef<[u8]>) -> Self {
         self.step(Step::WorkerSays(bytes.as_ref().to_vec()))
+    }
+
+    /// The worker says that it switches protocols.
+    pub(super) fn switches(self, answer: impl AsRef<[u8]>) -> Self {
+        self.step(Step::WorkerSwitches(answer.as_ref().to_vec()))
     }
 
     /// Each part in a write of its own, read before the next is written.

@@ -192,6 +192,12 @@ fn request_ids() -> Vec<Case> {
             "GET / HTTP/1.1\r\nHost: a\r\nx-fc-request-id:  \t\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nx-fc-request-id: <id>\r\n\r\n",
         ),
+        becomes(
+            "several_empty_request_ids_are_replaced_by_one",
+            "docs/errors.md",
+            "GET / HTTP/1.1\r\nx-fc-request-id:\r\nHost: a\r\nX-Fc-Request-Id: \r\nx-fc-request-id:\t\r\nA: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nA: b\r\nx-fc-request-id: <id>\r\n\r\n",
+        ),
         good(
             "other_fields_of_the_platform_pass_even_empty",
             "docs/errors.md",

@@ -80,12 +80,14 @@ struct Peer<S> {
     requests: usize,
     /// Whether the script is within a request.
     within: bool,
+    /// Whether its protocol was switched: it speaks no HTTP any more.
+    is_tunnel: bool,
 }
 
 impl<S> Peer<S> {
     fn new(stream: S) -> Self {
         let (received, strict) = (Vec::new(), Strict::default());
-        Self { stream, received, end: None, strict, taken: 0, requests: 0, within: false }
+        Self { stream, received, end: None, strict, taken: 0, requests: 0, within: false, is_tunnel: false }
     }
 
     /// Whether it holds a request that the script has not asked for, or has ended.
@@ -96,6 +98,9 @@ impl<S> Peer<S> {
     /// Takes `len` bytes, which must be the rest of exactly one request if `whole`, else less than that.
     fn consume(&mut self, len: usize, whole: bool) -> Result<(), String> {
         self.received.drain(..len);
+        if self.is_tunnel {
+            return Ok(());
+        }
         self.taken += len;
         self.within = !whole;
         let end = self.strict.ends().get(self.requests).copied();
@@ -179,7 +184,7 @@ impl Lane {
         for (index, step) in case.steps.iter().enumerate() {
             let speaker = match step {
                 Step::Send(_) => Some("client"),
-                Step::WorkerSays(_) => Some("worker"),
+                Step::WorkerSays(_) | Step::WorkerSwitches(_) => Some("worker"),
                 _ => None,
             };
             if speaker.is_some() && speaker == before {
@@ -228,8 +233,9 @@ impl Lane {
             Step::Leave => self.client.take().map(drop).ok_or_else(|| "no client".to_owned()),
             Step::WorkerGets(bytes) => self.worker_gets(bytes, true).await,
             Step::WorkerGetsPart(bytes) => self.worker_gets(bytes, false).await,
-            Step::WorkerSays(bytes) => {
+            Step::WorkerSays(bytes) | Step::WorkerSwitches(bytes) => {
                 let worker = self.worker.as_mut().ok_or("no worker connection")?;
+                worker.is_tunnel |= matches!(step, Step::WorkerSwitches(_));
                 worker.stream.write_all(bytes).await.map_err(|error| format!("not taken: {error}"))
             }
             Step::WorkerCloses => {
@@ -325,6 +331,9 @@ impl Lane {
             if peer.poll_take(cx) {
                 moved = true;
                 let news = &peer.received[before..];
+                if peer.is_tunnel {
+                    continue;
+                }
                 peer.strict.feed(news).map_err(|why| format!("no request for a worker: {why}"))?;
             }
         }
@@ -354,7 +363,8 @@ impl Lane {
             |lane| {
                 let Some(worker) = &mut lane.worker else { return Ok(None) };
                 // A request gets an id on its way.
-                let wanted = || if worker.within { bytes.to_vec() } else { with_id(bytes) };
+                let is_rest = worker.within || worker.is_tunnel;
+                let wanted = || if is_rest { bytes.to_vec() } else { with_id(bytes) };
                 let expected = expected.get_or_insert_with(wanted);
                 match compare(expected, &worker.received) {
                     Match::No => Err(differs(expected, &worker.received)),
@@ -498,7 +508,11 @@ fn local_len(local: &Local, bytes: &[u8]) -> Result<Option<usize>, String> {
     };
     let (status, phrase, reason) = (local.status, phrase(local.status), local.reason);
     let (length, id) = (value("Content-Length"), value("x-fc-request-id"));
-    let allow = if status == 405 { "Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n" } else { "" };
+    let allow = if status == 405 || status == 200 {
+        "Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n"
+    } else {
+        ""
+    };
     let close = if local.closes { "Connection: close\r\n" } else { "" };
     let expected = format!(
         "HTTP/1.1 {status} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\
@@ -522,6 +536,7 @@ fn local_len(local: &Local, bytes: &[u8]) -> Result<Option<usize>, String> {
 /// RFC 9110 §15, RFC 6585 §5.
 fn phrase(status: u16) -> &'static str {
     match status {
+        200 => "OK",
         400 => "Bad Request",
         405 => "Method Not Allowed",
         414 => "URI Too Long",
@@ -551,6 +566,7 @@ fn shown_step(step: &Step) -> String {
         Step::WorkerGets(bytes) => format!("worker gets {}", shown(bytes)),
         Step::WorkerGetsPart(bytes) => format!("worker gets a part {}", shown(bytes)),
         Step::WorkerSays(bytes) => format!("worker says {}", shown(bytes)),
+        Step::WorkerSwitches(bytes) => format!("worker switches with {}", shown(bytes)),
         Step::ClientGets(bytes) => format!("client gets {}", shown(bytes)),
         other => format!("{other:?}"),
     }

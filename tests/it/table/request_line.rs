@@ -1,6 +1,6 @@
 //! The request line: method, single spaces, target, version, CRLF, and nothing else.
 
-use super::case::{Case, OK_CLOSE, OK_STAY, becomes, case, passes, refused};
+use super::case::{Case, GET, OK_CLOSE, OK_STAY, becomes, case, passes, refused};
 
 #[test]
 fn a_request_line_has_one_reading() {
@@ -196,6 +196,25 @@ fn other_protocols() -> Vec<Case> {
         bad("rtsp_is_refused", "RFC 7826 §20.1", b"OPTIONS rtsp://a/ RTSP/2.0\r\nHost: a\r\n\r\n"),
         bad("a_response_is_no_request", "RFC 9112 §2.1", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
         bad("a_smtp_greeting_is_refused", "RFC 5321 §4.1.1.1", b"EHLO example.com\r\n"),
+        passes("pri_may_be_a_method", "RFC 9113 §3.4", "PRI /x HTTP/1.1\r\nHost: a\r\n\r\n"),
+        refused(
+            "a_broken_preface_of_http_2_is_refused",
+            "RFC 9113 §3.4",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\rx",
+            505,
+        ),
+        refused(
+            "a_preface_of_http_2_with_a_field_is_refused",
+            "RFC 9113 §3.4",
+            "PRI * HTTP/2.0\r\nHost: a\r\n\r\n",
+            505,
+        ),
+        case("a_preface_behind_a_request_is_refused", "RFC 9113 §3.4")
+            .sends(GET)
+            .worker_gets(GET)
+            .answers()
+            .sends("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            .gets_refusal(505),
     ]
 }
 

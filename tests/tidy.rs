@@ -502,8 +502,8 @@ fn configuration_page() -> String {
          variable: `WARMFRONT_` and its path in capitals, `queue.depth` is `WARMFRONT_QUEUE_DEPTH`.\n\n\
          `warmfront check` prints every problem with its place and starts nothing; `warmfront config`\n\
          prints every value and where it came from. An unknown key or variable is an error that names\n\
-         the nearest valid one. Ready files: [minimal](../configs/minimal.toml), [fc](../configs/fc.toml), \
-         [edge](../configs/edge.toml).\n\n\
+         the nearest valid one. Ready files: [minimal](../configs/minimal.toml), [fc](../configs/fc.toml),\n\
+         [grpc](../configs/grpc.toml), [edge](../configs/edge.toml).\n\n\
          Periods have a unit (`1500ms`, `30s`, `2m`) and are at most 24 hours. Sizes are whole bytes or\n\
          have a unit (`64KiB` is 1024-based, `64kB` 1000-based).\n",
     );

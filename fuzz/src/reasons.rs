@@ -189,7 +189,8 @@ pub fn meant_upgrade(head: &Head) -> Option<Vec<Vec<u8>>> {
 /// Fields that `Connection` may not remove (`src/http1/fields.rs`): framing, routing, the platform's own.
 pub fn is_protected(name: &[u8]) -> bool {
     let name = name.to_ascii_lowercase();
-    let names: [&[u8]; 7] = [
+    let names: [&[u8]; 8] = [
+        b"expect",
         b"host",
         b"content-length",
         b"transfer-encoding",

@@ -257,7 +257,8 @@ impl Gathered {
 /// Fields that `Connection` may not remove: framing, routing and the platform's own.
 /// Letting a client strip them is a known way to slip past checks behind a proxy.
 fn is_protected(token: &[u8]) -> bool {
-    const NAMES: [&[u8]; 7] = [
+    const NAMES: [&[u8]; 8] = [
+        b"expect",
         b"host",
         b"content-length",
         b"transfer-encoding",

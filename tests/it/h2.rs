@@ -138,12 +138,14 @@ fn what_the_judge_of_http_1_1_refuses_is_refused_over_http2_as_well() {
     let mut two_lengths = request("POST", "/");
     two_lengths.headers_mut().append("content-length", HeaderValue::from_static("1"));
     two_lengths.headers_mut().append("content-length", HeaderValue::from_static("1"));
+    let connect = http::Request::builder().method("CONNECT").uri("a:80").body(()).unwrap();
     let long = request("GET", &format!("/{}", "x".repeat(20_000)));
     let mut many = request("GET", "/");
     for number in 0..300 {
         many.headers_mut().append("x", HeaderValue::from(number));
     }
-    for (refused, status) in [(two_hosts, 400), (two_lengths, 400), (long, 414), (many, 431)] {
+    for (refused, status) in [(two_hosts, 400), (two_lengths, 400), (connect, 405), (long, 414), (many, 431)]
+    {
         let mut stream = client.open(refused, false);
         let answer = client.answer(&mut stream);
         assert_eq!(answer.status, status);
@@ -155,7 +157,7 @@ fn what_the_judge_of_http_1_1_refuses_is_refused_over_http2_as_well() {
     assert_eq!(connection.request().target(), "/fine");
     connection.send(ok("fine"));
     assert_eq!(client.answer(&mut stream).text(), "fine");
-    sidecar.stdout.wait_for_count("reason=\"request-head\"", 4);
+    sidecar.stdout.wait_for_count("reason=\"request-head\"", 5);
 }
 
 #[test]

@@ -328,6 +328,26 @@ fn a_worker_that_says_goaway_gets_its_next_request_on_a_new_connection() {
     assert_eq!(client.response().text(), "first");
 }
 
+#[test]
+fn a_burst_of_small_messages_from_a_worker_is_no_flood() {
+    let (sidecar, worker) = pair("h2");
+    let mut client = sidecar.client();
+    for _ in 0..2 {
+        client.send(get("/"));
+    }
+    let mut connection = worker.accept();
+    greet(&mut connection);
+    let stream = opened(&mut connection).stream;
+    let head = frame(kind::HEADERS, flag::END_HEADERS, stream, &block(&[(":status", "200")]));
+    let messages = frame(kind::DATA, flag::NONE, stream, b"tiny").repeat(10_000);
+    connection.send([head, messages, frame(kind::DATA, flag::END_STREAM, stream, b"")].concat());
+    assert_eq!(client.response().body, b"tiny".repeat(10_000));
+    // The connection lives.
+    let stream = opened(&mut connection).stream;
+    answer(&mut connection, stream, &[(":status", "200")], "next");
+    assert_eq!(client.response().text(), "next");
+}
+
 // === what may be asked again ===
 
 #[test]

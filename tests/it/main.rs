@@ -8,6 +8,7 @@ mod forwarding;
 mod framing;
 mod grpc;
 mod h2;
+mod h2_abuse;
 mod h2_worker;
 mod keepalive;
 mod limits;

@@ -43,6 +43,12 @@ const UNSEEN_RESETS_MAX: usize = 20;
 /// Streams that may fail by the client's breaches of protocol in the life of a connection. Each costs
 /// us a frame; a thousand are no accident.
 const BREACHES_MAX: usize = 1024;
+/// What small DATA frames may cost beyond their bytes until their streams look, each counted as 256
+/// bytes: 32,000 of them, in less than a turn of the thread.
+const SMALL_FRAMES_MAX: usize = 8 << 20;
+/// Streams that were reset and whose late frames are still to be ignored, for a second. Beyond that
+/// number late frames are breaches; streams refused while a line is full come at most this fast.
+const RESETS_KEPT: usize = 1024;
 /// How long the last frames of a connection may take, and how long a drain waits for a client that
 /// has nothing open to close.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -60,9 +66,10 @@ pub(in crate::engine) async fn serve<C: Stream, D: Dial>(
         .initial_connection_window_size(STREAM_WINDOW * STREAMS_MAX)
         .max_header_list_size(header_list_max(&plane.limits))
         .max_send_buffer_size(plane.limits.buffer_bytes)
-        .max_concurrent_reset_streams(STREAMS_MAX as usize)
+        .max_concurrent_reset_streams(RESETS_KEPT)
         .max_pending_accept_reset_streams(UNSEEN_RESETS_MAX)
         .max_local_error_reset_streams(Some(BREACHES_MAX))
+        .data_frame_budget(SMALL_FRAMES_MAX)
         .handshake::<_, Bytes>(Rewind::new(first, client));
     let Ok(mut connection) = handshake.await else { return };
     let budget = Rc::new(Budget::new(clock::now()));
@@ -258,6 +265,7 @@ impl Stream for VirtualClient {
 
     /// Only errors: bytes that wait are no reason to look, and the end of a request is not the client's.
     fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.request.get_mut().gather(cx);
         self.poll_gone(cx).map(Err)
     }
 

@@ -2,13 +2,15 @@
 //!
 //! A head that somebody else wrote goes first, then each DATA frame as it is or as
 //! one chunk, then the trailers. Window is given back as bytes are taken and not
-//! before, so a reader that stops stops the sender.
+//! before, so a reader that stops stops the sender. Frames are another matter: a
+//! window of one-byte frames costs hundreds of times its bytes while they wait as
+//! frames, so those that wait are gathered.
 
 use std::io;
 use std::io::Write as _;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf as _, Bytes, BytesMut};
 use h2::RecvStream;
 use tokio::io::ReadBuf;
 
@@ -23,6 +25,10 @@ pub(super) struct Inflow {
     lead: Vec<u8>,
     lead_at: usize,
     data: Bytes,
+    /// Data behind it, of any number of frames.
+    gathered: BytesMut,
+    /// Whether no data follows what is here.
+    data_ended: bool,
     /// Bytes of data still to come, where the fields say it.
     left: Option<u64>,
     /// The last data of a body with a length, until the stream has ended too: a reader that counts
@@ -48,6 +54,8 @@ impl Inflow {
             lead: Vec::new(),
             lead_at: 0,
             data: Bytes::new(),
+            gathered: BytesMut::new(),
+            data_ended: false,
             left: None,
             last: Bytes::new(),
             tail: b"",
@@ -84,10 +92,17 @@ impl Inflow {
     /// Ready when bytes or the end are here.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         while !self.has_bytes() && !self.ended {
+            if !self.gathered.is_empty() {
+                let data = self.gathered.split().freeze();
+                self.on_data(data);
+                continue;
+            }
             let Some(body) = &mut self.body else { return Poll::Pending };
-            match ready!(body.poll_data(cx)).transpose()? {
+            let data = if self.data_ended { None } else { ready!(body.poll_data(cx)).transpose()? };
+            match data {
                 Some(data) => self.on_data(data),
                 None => {
+                    self.data_ended = true;
                     let trailers = ready!(body.poll_trailers(cx))?;
                     self.ended = true;
                     self.data = std::mem::take(&mut self.last);
@@ -99,6 +114,19 @@ impl Inflow {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Takes frames that wait out of the stream, though nobody reads; their window stays closed. Looks
+    /// at no error: whoever reads will.
+    pub(super) fn gather(&mut self, cx: &mut Context<'_>) {
+        let Some(body) = &mut self.body else { return };
+        while !self.data_ended {
+            match body.poll_data(cx) {
+                Poll::Ready(Some(Ok(data))) => self.gathered.extend_from_slice(&data),
+                Poll::Ready(None) => self.data_ended = true,
+                Poll::Ready(Some(Err(_))) | Poll::Pending => return,
+            }
+        }
     }
 
     fn on_data(&mut self, data: Bytes) {

@@ -28,6 +28,9 @@ use crate::upstream::pool::Worker;
 /// Most bytes a window may have (RFC 9113 §6.9.1).
 const WINDOW_MAX: u32 = (1 << 31) - 1;
 
+/// Streams that were reset and whose late frames are still to be ignored, for a second.
+const RESETS_KEPT: usize = 1024;
+
 /// The connections of one thread.
 pub(in crate::engine) struct Links {
     limits: Limits,
@@ -136,7 +139,11 @@ impl Links {
             // As large as all its streams together: a client that reads slowly slows itself only.
             .initial_connection_window_size(STREAM_WINDOW.saturating_mul(worker.slots).min(WINDOW_MAX))
             .initial_max_send_streams(worker.slots as usize)
-            .max_concurrent_reset_streams(worker.slots as usize)
+            // The next three guard against strangers. A worker is none: clients may cancel as many of
+            // its streams as they like, and its messages may be as small as they are.
+            .max_concurrent_reset_streams(RESETS_KEPT)
+            .max_local_error_reset_streams(None)
+            .data_frame_budget(usize::MAX)
             .max_header_list_size(header_list_max(&self.limits))
             .max_send_buffer_size(self.limits.buffer_bytes)
             .handshake(stream)

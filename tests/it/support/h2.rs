@@ -30,6 +30,8 @@ pub(crate) mod kind {
     pub(crate) const SETTINGS: u8 = 4;
     pub(crate) const PING: u8 = 6;
     pub(crate) const GOAWAY: u8 = 7;
+    pub(crate) const WINDOW_UPDATE: u8 = 8;
+    pub(crate) const CONTINUATION: u8 = 9;
 }
 
 /// Flags of frames.
@@ -47,6 +49,14 @@ pub(crate) struct Frame {
     pub(crate) flags: u8,
     pub(crate) stream: u32,
     pub(crate) payload: Vec<u8>,
+}
+
+impl Frame {
+    /// The error code of a RST_STREAM or GOAWAY.
+    pub(crate) fn reason(&self) -> Reason {
+        let at = if self.kind == kind::GOAWAY { 4 } else { 0 };
+        u32::from_be_bytes(self.payload[at..at + 4].try_into().expect("four bytes")).into()
+    }
 }
 
 /// A frame's bytes.
@@ -78,6 +88,11 @@ pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
         }
     }
     block
+}
+
+/// The header block of a GET.
+pub(crate) fn get_block(path: &str) -> Vec<u8> {
+    block(&[(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", path)])
 }
 
 impl<S: Read + Write> Wire<S> {

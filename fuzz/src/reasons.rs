@@ -181,9 +181,10 @@ fn normal(authority: &[u8], is_https: bool) -> String {
     text.strip_suffix(':').unwrap_or(text).to_owned()
 }
 
-/// The protocols that a message may switch to, or offers: never `h2c`.
+/// The protocols that a message may switch to, or offers: never `h2c`, nor what contains it.
 pub fn meant_upgrade(head: &Head) -> Option<Vec<Vec<u8>>> {
-    upgrade(head).filter(|protocols| !protocols.iter().any(|name| name.starts_with(b"h2c")))
+    let is_h2c = |name: &Vec<u8>| name.windows(3).any(|three| three == b"h2c");
+    upgrade(head).filter(|protocols| !protocols.iter().any(is_h2c))
 }
 
 /// Fields that `Connection` may not remove (`src/http1/fields.rs`): framing, routing, the platform's own.

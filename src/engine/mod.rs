@@ -17,6 +17,7 @@ mod relay;
 mod response;
 #[cfg(test)]
 mod sim;
+mod sockets;
 mod tunnel;
 
 use std::io;

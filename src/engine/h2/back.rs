@@ -29,7 +29,7 @@ use crate::http1::framing::Framing;
 use crate::http1::request::Request;
 
 /// One stream.
-pub struct VirtualWorker {
+pub(in crate::engine) struct VirtualWorker {
     request: Upload,
     answer: RefCell<Download>,
     limits: Limits,

@@ -146,22 +146,13 @@ pub(super) fn read_request(bytes: &[u8], judged: &request::Request) -> Option<Re
     Some(request)
 }
 
-/// The target as HTTP/2 says it: authority and path apart.
+/// The target as HTTP/2 says it: authority and path apart. A head on its way to a worker has no other
+/// form than a path or `*`.
 fn address(target: &[u8], host: Option<Authority>) -> Option<Uri> {
     let mut parts = http::uri::Parts::default();
-    if target.starts_with(b"/") || target == b"*" {
-        parts.path_and_query = Some(path(target)?);
-        parts.authority = host;
-    } else {
-        // The absolute form: what it names is stronger than `Host` (RFC 9112 §3.2.2).
-        let whole = Uri::try_from(target).ok()?.into_parts();
-        whole.scheme.as_ref()?;
-        parts.path_and_query = whole.path_and_query;
-        parts.authority = whole.authority;
-    }
-    if parts.authority.is_some() {
-        parts.scheme = Some(Scheme::HTTP);
-    }
+    parts.path_and_query = Some(path(target)?);
+    parts.scheme = host.is_some().then_some(Scheme::HTTP);
+    parts.authority = host;
     Uri::from_parts(parts).ok()
 }
 

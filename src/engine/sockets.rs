@@ -1,0 +1,275 @@
+//! Sockets as the engine sees them: clients on TCP, workers on Unix sockets, loopback TCP, or a
+//! stream of a shared HTTP/2 connection.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::h2::back::VirtualWorker;
+use super::h2::links::Links;
+use super::{Dial, Stream};
+use crate::config::{Limits, Protocol};
+use crate::sys;
+use crate::telemetry::say;
+use crate::upstream::pool::{Address, Worker};
+
+/// Opens sockets, and streams on shared sockets, to workers.
+pub(super) struct Sockets {
+    protocol: Protocol,
+    links: Links,
+}
+
+/// A connection to a worker.
+#[derive(Debug)]
+pub(super) enum WorkerStream {
+    /// Over a Unix socket.
+    Unix(UnixStream),
+    /// Over loopback TCP.
+    Tcp(TcpStream),
+    /// One stream of an HTTP/2 connection; boxed, since most workers need none.
+    Http2(Box<VirtualWorker>),
+}
+
+impl Sockets {
+    /// To workers that speak `protocol`.
+    pub(super) fn new(protocol: Protocol, limits: Limits) -> Self {
+        Self { protocol, links: Links::new(limits) }
+    }
+}
+
+impl Dial for Sockets {
+    type Stream = WorkerStream;
+
+    async fn dial(&self, worker: &Arc<Worker>) -> io::Result<WorkerStream> {
+        let connect = async || match &worker.address {
+            Address::Unix(path) => UnixStream::connect(path).await.map(WorkerStream::Unix),
+            Address::Tcp(address) => dial_tcp(*address).await,
+        };
+        if self.protocol != Protocol::Http2 && !worker.speaks_http2() {
+            return connect().await;
+        }
+        let connect_twice = async || {
+            let stream = connect().await?;
+            let handle = stream.handle()?;
+            Ok((stream, handle))
+        };
+        self.links.stream(worker, connect_twice).await.map(|stream| WorkerStream::Http2(Box::new(stream)))
+    }
+
+    fn learn_http2(&self, worker: &Worker) -> bool {
+        let may_learn = self.protocol == Protocol::Auto;
+        if may_learn && worker.learn_http2() {
+            say::info(format_args!(
+                "worker {} speaks HTTP/2, and is told so from now on; `protocol = \"h2\"` below [workers] spares it \
+                 the question",
+                worker.id
+            ));
+        }
+        may_learn
+    }
+
+    fn adopt(&self, stream: WorkerStream) -> io::Result<WorkerStream> {
+        Ok(match stream {
+            WorkerStream::Unix(stream) => WorkerStream::Unix(UnixStream::from_std(stream.into_std()?)?),
+            WorkerStream::Tcp(stream) => WorkerStream::Tcp(TcpStream::from_std(stream.into_std()?)?),
+            // It belongs to a connection of its thread; it is never parked, so this is never asked.
+            WorkerStream::Http2(_) => return Err(io::ErrorKind::Unsupported.into()),
+        })
+    }
+}
+
+async fn dial_tcp(address: SocketAddr) -> io::Result<WorkerStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(WorkerStream::Tcp(stream))
+}
+
+impl WorkerStream {
+    /// A second handle of the socket.
+    fn handle(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Unix(stream) => stream.as_fd().try_clone_to_owned(),
+            Self::Tcp(stream) => stream.as_fd().try_clone_to_owned(),
+            Self::Http2(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+impl Stream for TcpStream {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(cx)
+    }
+
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut byte = [0];
+        TcpStream::poll_peek(self, cx, &mut ReadBuf::new(&mut byte))
+    }
+
+    fn has_ended(&self) -> bool {
+        sys::has_ended(self.as_fd())
+    }
+
+    fn has_left(&self) -> bool {
+        sys::has_left(self.as_fd())
+    }
+
+    fn pending_error(&self) -> Option<io::Error> {
+        self.take_error().unwrap_or_else(Some)
+    }
+
+    fn untaken(&self) -> u64 {
+        sys::untaken(self.as_fd())
+    }
+
+    fn reset_on_close(&self) {
+        // Without it the client sees a clean end where there was none; nothing more can be done then.
+        let _ = self.set_zero_linger();
+    }
+
+    fn knows_delivery(&self) -> bool {
+        false
+    }
+
+    fn is_quiet(&mut self) -> bool {
+        // A write into a closing TCP connection succeeds and is lost: ask the kernel before each use.
+        matches!(sys::peek(self.as_fd()), Ok(sys::Peek::Quiet))
+    }
+}
+
+impl Stream for WorkerStream {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Http2(stream) => stream.poll_readable(cx),
+        }
+    }
+
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Unix(stream) => {
+                std::task::ready!(stream.poll_read_ready(cx))?;
+                Poll::Ready(sys::peek(stream.as_fd()).map(|peek| usize::from(peek != sys::Peek::Eof)))
+            }
+            Self::Tcp(stream) => Stream::poll_peek(stream, cx),
+            Self::Http2(stream) => stream.poll_peek(cx),
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        match self {
+            Self::Unix(stream) => sys::has_ended(stream.as_fd()),
+            Self::Tcp(stream) => stream.has_ended(),
+            Self::Http2(stream) => stream.has_ended(),
+        }
+    }
+
+    fn has_left(&self) -> bool {
+        match self {
+            Self::Unix(stream) => sys::has_left(stream.as_fd()),
+            Self::Tcp(stream) => stream.has_left(),
+            Self::Http2(stream) => stream.has_left(),
+        }
+    }
+
+    fn pending_error(&self) -> Option<io::Error> {
+        match self {
+            Self::Unix(stream) => stream.take_error().unwrap_or_else(Some),
+            Self::Tcp(stream) => stream.pending_error(),
+            Self::Http2(stream) => stream.pending_error(),
+        }
+    }
+
+    fn untaken(&self) -> u64 {
+        match self {
+            Self::Unix(stream) => sys::untaken(stream.as_fd()),
+            Self::Tcp(stream) => stream.untaken(),
+            Self::Http2(stream) => stream.untaken(),
+        }
+    }
+
+    fn reset_on_close(&self) {
+        if let Self::Tcp(stream) = self {
+            stream.reset_on_close();
+        }
+    }
+
+    fn knows_delivery(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
+    fn was_refused(&self) -> bool {
+        matches!(self, Self::Http2(stream) if stream.was_refused())
+    }
+
+    fn is_quiet(&mut self) -> bool {
+        match self {
+            // Where nothing was reported there is nothing to ask: should the end come between now and the
+            // first write, that write fails with EPIPE and proves that nothing was delivered.
+            Self::Unix(stream) => {
+                stream.poll_read_ready(&mut Context::from_waker(Waker::noop())).is_pending()
+                    || matches!(sys::peek(stream.as_fd()), Ok(sys::Peek::Quiet))
+            }
+            Self::Tcp(stream) => stream.is_quiet(),
+            Self::Http2(stream) => stream.is_quiet(),
+        }
+    }
+}
+
+impl AsyncRead for WorkerStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Http2(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for WorkerStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Http2(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Http2(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Unix(stream) => stream.is_write_vectored(),
+            Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Http2(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Http2(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

@@ -10,3 +10,12 @@ use std::time::Instant;
 pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
+
+/// Resolves at `deadline`. Where schedules are explored, no deadline ever comes: whoever is forgotten
+/// then waits for ever, and is found.
+pub async fn sleep_until(deadline: Instant) {
+    if cfg!(warmfront_shuttle) {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep_until(deadline.into()).await;
+}

@@ -7,7 +7,7 @@
 //! Rooms in reading order, lower floors first. Nothing imports upwards
 //! (`tests/tidy.rs` keeps that true):
 //!
-//! - floor 0: [`config`], [`error`], [`id`], [`clock`]
+//! - floor 0: [`config`], [`error`], [`id`], [`clock`], [`sync`]
 //! - floor 1: [`http1`] (pure knowledge), [`listener`], [`sys`] (doors to the system)
 //! - floor 2: [`worker`] publishes into [`upstream`]
 //! - floor 3: [`lifecycle`]
@@ -29,6 +29,7 @@ pub mod id;
 pub mod lifecycle;
 pub mod listener;
 pub mod proxy;
+pub mod sync;
 pub mod sys;
 pub mod telemetry;
 pub mod upstream;

@@ -280,6 +280,8 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
             let mut tunnel =
                 Tunnel::new(self.client, &mut connection.stream, Some(buffer), down, &self.plane.buffers);
             let ended = tunnel.run(|up, down| in_flight.on_bytes(up, down)).await;
+            // Before the slot comes back: whoever gets it may open a connection of its own.
+            drop(connection);
             self.after = self.after_tunnel(ended, in_flight);
             self.held = Held::Parked(Box::default());
             (self.head_len, self.body_len) = (0, 0);

@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -15,7 +14,8 @@ use super::{Dial, Stream as _};
 use crate::clock;
 use crate::config::Limits;
 use crate::proxy::Proxy;
-use crate::upstream::idle::{Connection, Idle};
+use crate::sync::yield_now;
+use crate::upstream::idle::{Connection, Idle, Opening};
 use crate::upstream::pool::Worker;
 
 /// Pauses while a worker's backlog is full: its kernel refuses at once instead of queueing.
@@ -82,23 +82,32 @@ impl<D: Dial> Plane<D> {
     /// # Errors
     /// The last connect error, or `TimedOut` when the backlog stayed full for `connect_timeout`.
     pub(super) async fn connection(&self, worker: &Arc<Worker>) -> io::Result<Connection<D::Stream>> {
-        while let Some(mut connection) = self.idle.take(self.thread, worker) {
-            if connection.stream.is_quiet() {
-                return Ok(connection);
-            }
-        }
-        // Never more connections than slots: an idle one on another thread must give way.
-        while worker.connections().load(Ordering::SeqCst) >= worker.slots
-            && let Some(mut connection) = self.idle.steal(self.thread, worker)
-        {
-            if connection.stream.is_quiet() {
-                return connection.convert(|stream| self.dial.adopt(stream));
-            }
-        }
         let deadline = clock::now() + self.connect_timeout;
+        let opening = loop {
+            while let Some(mut connection) = self.idle.take(self.thread, worker) {
+                if connection.stream.is_quiet() {
+                    return Ok(connection);
+                }
+            }
+            if let Some(opening) = Opening::reserve(worker) {
+                break opening;
+            }
+            // Never more connections than slots: an idle one on another thread must give way.
+            match self.idle.steal(self.thread, worker) {
+                Some(mut connection) => {
+                    if connection.stream.is_quiet() {
+                        return connection.convert(|stream| self.dial.adopt(stream));
+                    }
+                }
+                None if clock::now() >= deadline => return Err(io::ErrorKind::TimedOut.into()),
+                // We have a slot, so not every connection carries a request: one is between two shelves, or
+                // about to be closed.
+                None => yield_now().await,
+            }
+        };
         loop {
             match self.dial.dial(worker).await {
-                Ok(stream) => return Ok(Connection::new(stream, Arc::clone(worker))),
+                Ok(stream) => return Ok(Connection::new(stream, opening)),
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
                 Err(_) if clock::now() >= deadline => return Err(io::ErrorKind::TimedOut.into()),
                 Err(_) => sleep(BACKLOG_PAUSE).await,

@@ -11,18 +11,17 @@
 //! other.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use tokio::sync::{oneshot, watch};
-use tokio::time::sleep_until;
 
 use super::line::{Line, Ticket};
 use crate::clock;
 use crate::config::Queue;
 use crate::config::units::period_text;
+use crate::sync::{ArcSwap, AtomicUsize, Mutex, MutexGuard};
 use crate::upstream::lease::Lease;
 use crate::upstream::pool::{Pool, Worker};
 
@@ -220,7 +219,7 @@ impl Gate {
                     return granted.unwrap_or(Err(Refusal::Stopping)).map(|lease| self.permit(lease));
                 }
                 Ok(()) = first_ready.changed() => {}
-                () = sleep_until(deadline.into()) => return Err(late),
+                () = clock::sleep_until(deadline) => return Err(late),
             }
         }
     }

@@ -6,10 +6,29 @@
 //! single-threaded servers depend: an idle connection of one thread would
 //! otherwise starve the request of another.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use super::pool::{Pool, Worker};
+use crate::sync::{AtomicBool, Mutex, MutexGuard};
+
+/// Leave to open one connection to a worker. The count is raised here, in one step with the look at the
+/// bound, and falls when the connection is closed or was never opened.
+#[derive(Debug)]
+pub struct Opening(Arc<Worker>);
+
+impl Opening {
+    /// `None` when the worker has as many connections as slots.
+    pub fn reserve(worker: &Arc<Worker>) -> Option<Self> {
+        worker.try_open().then(|| Self(Arc::clone(worker)))
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.0.on_closed();
+    }
+}
 
 /// One connection to one worker; counts as open until dropped.
 #[derive(Debug)]
@@ -18,18 +37,14 @@ pub struct Connection<S> {
     pub stream: S,
     /// Requests already answered on it.
     pub uses: u64,
-    open: Open,
+    // Behind the stream: closed first, then no longer counted.
+    opening: Opening,
 }
 
-/// Counts one connection of a worker for as long as it lives.
-#[derive(Debug)]
-struct Open(Arc<Worker>);
-
 impl<S> Connection<S> {
-    /// A fresh connection to `worker`.
-    pub fn new(stream: S, worker: Arc<Worker>) -> Self {
-        worker.connections().fetch_add(1, Ordering::SeqCst);
-        Self { stream, uses: 0, open: Open(worker) }
+    /// A fresh connection.
+    pub fn new(stream: S, opening: Opening) -> Self {
+        Self { stream, uses: 0, opening }
     }
 
     /// The same connection with its stream converted.
@@ -37,14 +52,8 @@ impl<S> Connection<S> {
     /// # Errors
     /// Those of `convert`; the connection is closed then.
     pub fn convert<T, E>(self, convert: impl FnOnce(S) -> Result<T, E>) -> Result<Connection<T>, E> {
-        let Self { stream, uses, open } = self;
-        convert(stream).map(|stream| Connection { stream, uses, open })
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.connections().fetch_sub(1, Ordering::SeqCst);
+        let Self { stream, uses, opening } = self;
+        convert(stream).map(|stream| Connection { stream, uses, opening })
     }
 }
 
@@ -90,8 +99,11 @@ impl<S> Idle<S> {
     /// Keeps a connection for the next request. Must happen before its slot is given back, so
     /// that whoever gets the slot finds the connection.
     pub fn put(&self, thread: usize, connection: Connection<S>) {
+        // Looked at under the lock: `close` empties each shelf behind its store, so either it finds the
+        // connection or we find the shelf closed.
+        let mut shelf = self.shelf(thread);
         if !self.closed.load(Ordering::SeqCst) {
-            self.shelf(thread).put(connection);
+            shelf.put(connection);
         }
     }
 
@@ -128,7 +140,7 @@ impl<S> Shelf<S> {
     }
 
     fn put(&mut self, connection: Connection<S>) {
-        let worker = Arc::clone(&connection.open.0);
+        let worker = Arc::clone(&connection.opening.0);
         if let Some(connections) = self.of(&worker) {
             connections.push(connection);
             return;
@@ -152,26 +164,39 @@ mod tests {
         Worker::new(WorkerId(id), address, 4, Arc::new(Notify::new()))
     }
 
+    fn connection(name: &'static str, worker: &Arc<Worker>) -> Connection<&'static str> {
+        Connection::new(name, Opening::reserve(worker).unwrap())
+    }
+
+    #[test]
+    fn a_worker_has_no_more_connections_than_slots() {
+        let worker = worker(1);
+        let openings: Vec<_> = std::iter::from_fn(|| Opening::reserve(&worker)).collect();
+        assert_eq!(openings.len(), 4);
+        drop(openings);
+        assert_eq!(worker.connections(), 0, "a connect that failed leaves nothing");
+    }
+
     #[test]
     fn the_newest_is_reused_and_the_oldest_is_stolen() {
         let (idle, worker) = (Idle::new(2), worker(1));
         for name in ["a", "b", "c"] {
-            idle.put(0, Connection::new(name, Arc::clone(&worker)));
+            idle.put(0, connection(name, &worker));
         }
-        assert_eq!(worker.connections().load(Ordering::SeqCst), 3);
+        assert_eq!(worker.connections(), 3);
         assert_eq!(idle.take(0, &worker).unwrap().stream, "c");
         assert!(idle.take(1, &worker).is_none());
         assert_eq!(idle.steal(1, &worker).unwrap().stream, "a");
-        assert_eq!(worker.connections().load(Ordering::SeqCst), 1);
+        assert_eq!(worker.connections(), 1);
     }
 
     #[test]
     fn connections_of_a_former_life_are_never_reused() {
         let (idle, before, after) = (Idle::new(1), worker(1), worker(1));
-        idle.put(0, Connection::new("old", Arc::clone(&before)));
+        idle.put(0, connection("old", &before));
         assert!(idle.take(0, &after).is_none());
-        idle.put(0, Connection::new("new", Arc::clone(&after)));
-        assert_eq!(before.connections().load(Ordering::SeqCst), 0, "the old one was closed");
+        idle.put(0, connection("new", &after));
+        assert_eq!(before.connections(), 0, "the old one was closed");
         idle.retain(&Pool::default());
         assert!(idle.take(0, &after).is_none());
     }

@@ -4,9 +4,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use tokio::sync::{Notify, watch};
+
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64};
 
 /// Number of a worker's place in the pool, from 1; stays the same over restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,9 +84,22 @@ impl Worker {
         self.served.load(Ordering::Relaxed)
     }
 
-    /// Connections open to it, idle ones included.
-    pub fn connections(&self) -> &AtomicU32 {
-        &self.connections
+    /// Connections open to it or about to be, idle ones included.
+    pub fn connections(&self) -> u32 {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// Counts one more connection if that leaves no more than slots. Only `upstream::idle` calls this.
+    pub(super) fn try_open(&self) -> bool {
+        self.connections
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |open| (open < self.slots).then_some(open + 1))
+            .is_ok()
+    }
+
+    /// Counts one connection less. Only `upstream::idle` calls this.
+    pub(super) fn on_closed(&self) {
+        let before = self.connections.fetch_sub(1, Ordering::SeqCst);
+        debug_assert!(before > 0, "a connection was closed twice");
     }
 
     /// Says that a connect failed. Stays set until [`Worker::clear_suspicion`].

@@ -7,6 +7,8 @@
 mod client;
 mod ledger;
 mod network;
+#[cfg(warmfront_shuttle)]
+mod schedules;
 mod seeds;
 mod stream;
 mod tests;

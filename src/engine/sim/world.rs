@@ -7,7 +7,6 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
@@ -360,7 +359,7 @@ impl World {
         loop {
             for place in self.places.borrow().iter() {
                 let worker = &place.worker;
-                let (held, open) = (worker.in_flight(), worker.connections().load(Ordering::SeqCst));
+                let (held, open) = (worker.in_flight(), worker.connections());
                 if held > worker.slots || open > worker.slots || place.listener.open_max.get() > worker.slots
                 {
                     self.ledger.accuse(format!("{held} requests and {open} connections on {worker:?}"));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Outcome};
 use super::wire::{Broken, Checker, Head, Size, Wire, content};
 use super::worker::UPWARDS;
 
@@ -21,8 +21,6 @@ pub(super) struct Habits {
     pub(super) body_max: usize,
     /// Of a hundred connections, how many are abandoned in the middle.
     pub(super) leavers: u8,
-    /// Whether a refusal (503) is to be expected.
-    pub(super) refusals: bool,
 }
 
 /// One client connection from its first request to its end.
@@ -36,6 +34,8 @@ pub(super) struct Client {
     pub(super) draining: Rc<Cell<bool>>,
     /// Whether it has finished speaking.
     pub(super) half_closed: bool,
+    /// Requests begun and not ended.
+    pub(super) open: Vec<u64>,
 }
 
 /// A request as sent.
@@ -61,16 +61,16 @@ enum Then {
 impl Client {
     /// Speaks its part, or leaves in the middle of it.
     pub(super) async fn run(mut self) {
-        let ledger = Rc::clone(&self.ledger);
         let leaves = self.rng.u8(..100) < self.habits.leavers;
         let patience = Duration::from_millis(self.rng.u64(0..400));
-        if leaves {
-            if timeout(patience, self.talk()).await.is_err() {
-                Ledger::count(&ledger.left);
-            }
-            return;
+        if !leaves {
+            self.talk().await;
+        } else if timeout(patience, self.talk()).await.is_err() {
+            // The connection ends with us; a worker may see the request all the same.
+            std::mem::take(&mut self.open)
+                .into_iter()
+                .for_each(|id| self.ledger.on_outcome(id, Outcome::Left));
         }
-        self.talk().await;
     }
 
     async fn talk(&mut self) {
@@ -103,12 +103,21 @@ impl Client {
                 if self.rng.u8(..6) == 0 {
                     sleep(Duration::from_millis(self.rng.u64(0..200))).await;
                 }
-                if !request.whole {
-                    // It may have been answered early, or never will be.
-                    let _ = timeout(Duration::from_secs(5), self.read(&request)).await;
-                    return;
-                }
-                if self.read(&request).await == Then::Over {
+                // A request that was not taken whole may have been answered early, or never will be.
+                let reading = self.read(&request);
+                let (outcome, then) = if request.whole {
+                    reading.await
+                } else {
+                    let patience = Duration::from_secs(5);
+                    timeout(patience, reading).await.unwrap_or((Outcome::Left, Then::Over))
+                };
+                self.open.retain(|id| *id != request.id);
+                self.ledger.on_outcome(request.id, outcome);
+                if then == Then::Over || !request.whole {
+                    // What stands behind the last answer was never asked.
+                    for id in std::mem::take(&mut self.open) {
+                        self.ledger.on_outcome(id, Outcome::Unasked);
+                    }
                     return;
                 }
             }
@@ -123,6 +132,7 @@ impl Client {
         self.next_id.set(id + 1);
         let method = self.rng.u8(..8);
         self.ledger.on_sending(id, method >= 5);
+        self.open.push(id);
         let is_10 = alone && self.rng.u8(..8) == 0;
         let expects = alone && !is_10 && self.rng.u8(..10) == 0;
         Sent { id, is_head: method == 0, since: Instant::now(), is_10, expects, last, whole: true }
@@ -206,7 +216,7 @@ impl Client {
         true
     }
 
-    async fn read(&mut self, sent: &Sent) -> Then {
+    async fn read(&mut self, sent: &Sent) -> (Outcome, Then) {
         let head = loop {
             match self.wire.head().await {
                 Ok(head) => match head.status() {
@@ -224,7 +234,7 @@ impl Client {
         }
     }
 
-    async fn answered(&mut self, sent: &Sent, head: &Head) -> Then {
+    async fn answered(&mut self, sent: &Sent, head: &Head) -> (Outcome, Then) {
         if head.number("x-sim-id") != Some(sent.id) {
             return self.wrong(sent, &format!("got the answer {:?}", head.field("x-sim-id")));
         }
@@ -242,10 +252,10 @@ impl Client {
         if !checker.is_sound {
             return self.wrong(sent, &format!("content is not its own near byte {}", checker.seen));
         }
-        match ended {
-            Ok(()) if sent.is_head || checker.seen == meant => Ledger::count(&self.ledger.served),
+        let outcome = match ended {
+            Ok(()) if sent.is_head || checker.seen == meant => Outcome::Served,
             Ok(()) if self.ledger.entry(sent.id).until_close && self.ledger.excuses(sent.id, sent.since) => {
-                Ledger::count(&self.ledger.cut);
+                Outcome::Cut
             }
             Ok(()) => {
                 return self.wrong(sent, &format!("a clean end after {} of {meant} bytes", checker.seen));
@@ -253,32 +263,34 @@ impl Client {
             Err(Broken::Malformed(what)) => return self.wrong(sent, &what),
             // An answer that falls silent behind a FIN is taken as abandoned (engine::departure).
             Err(broken) if self.half_closed && (broken == Broken::Cut || size == Size::UntilClose) => {
-                Ledger::count(&self.ledger.cut);
-                return Then::Over;
+                return (Outcome::Cut, Then::Over);
             }
-            Err(_) if !sent.whole || self.ledger.excuses(sent.id, sent.since) => {
-                Ledger::count(&self.ledger.cut);
-                return Then::Over;
+            Err(_)
+                if !sent.whole
+                    || self.ledger.excuses(sent.id, sent.since)
+                    || self.ledger.refusals.get().cut_off =>
+            {
+                return (Outcome::Cut, Then::Over);
             }
             Err(broken) => {
                 return self.wrong(sent, &format!("cut for no reason: {broken:?} at {}", checker.seen));
             }
-        }
-        self.then(sent, head, size)
+        };
+        self.then(sent, head, size, outcome)
     }
 
-    fn then(&mut self, sent: &Sent, head: &Head, size: Size) -> Then {
+    fn then(&mut self, sent: &Sent, head: &Head, size: Size, outcome: Outcome) -> (Outcome, Then) {
         if head.says_close() || size == Size::UntilClose || (sent.is_10 && head.field("connection").is_none())
         {
             if self.wire.has_ahead() {
-                self.wrong(sent, "bytes behind a closing answer");
+                return self.wrong(sent, "bytes behind a closing answer");
             }
-            return Then::Over;
+            return (outcome, Then::Over);
         }
-        Then::Goes
+        (outcome, Then::Goes)
     }
 
-    async fn turned_down(&mut self, sent: &Sent, status: u16, head: &Head) -> Then {
+    async fn turned_down(&mut self, sent: &Sent, status: u16, head: &Head) -> (Outcome, Then) {
         let reason = head.field("x-warmfront-reason").unwrap_or("none").to_owned();
         let size = match head.size(Size::UntilClose) {
             Ok(_) if sent.is_head => Size::Length(0),
@@ -289,37 +301,38 @@ impl Client {
         if let Err(broken) = self.wire.body(size, &mut |bytes| text.extend_from_slice(bytes)).await {
             return self.wrong(sent, &format!("{status} ({reason}) was cut: {broken:?}"));
         }
-        match status {
-            502 if self.ledger.excuses(sent.id, sent.since) => Ledger::count(&self.ledger.failed),
-            503 if self.habits.refusals => {
-                Ledger::count(&self.ledger.refused);
-                if self.ledger.entry(sent.id).executions > 0 && !self.ledger.excuses(sent.id, sent.since) {
-                    return self.wrong(sent, "refused although it was executed");
-                }
+        let refusals = self.ledger.refusals.get();
+        let untouched = self.ledger.entry(sent.id).executed_by.is_empty();
+        let outcome = match (status, reason.split('=').next().unwrap_or_default()) {
+            (502, _) if self.ledger.excuses(sent.id, sent.since) => Outcome::Failed,
+            (503, _) if !untouched && !self.ledger.excuses(sent.id, sent.since) => {
+                return self.wrong(sent, "refused although it was executed");
             }
+            (503, "queue.depth" | "queue.bytes" | "queue.timeout") if refusals.line => Outcome::Refused,
+            (503, "workers-not-started") if refusals.may_say_not_started(sent.since) => Outcome::Refused,
+            (503, "stopping") if refusals.stopping => Outcome::Refused,
             _ => return self.wrong(sent, &format!("{status} ({reason}) for no reason")),
-        }
-        self.then(sent, head, size)
+        };
+        self.then(sent, head, size, outcome)
     }
 
-    fn no_answer(&self, sent: &Sent, broken: &Broken) -> Then {
+    fn no_answer(&self, sent: &Sent, broken: &Broken) -> (Outcome, Then) {
         // A worker that breaks an answer may take its client connection with it, and a drain may end
         // a connection before the request was seen.
         // So may a half-closed HTTP/1.0 client that was taken as gone.
         let taken_as_gone = self.half_closed && sent.is_10 && *broken == Broken::Reset;
         if taken_as_gone || !sent.whole || self.draining.get() || self.ledger.excuses(sent.id, sent.since) {
-            Ledger::count(&self.ledger.cut);
-            return Then::Over;
+            return (Outcome::Cut, Then::Over);
         }
         self.wrong(sent, &format!("no answer: {broken:?}"))
     }
 
-    fn wrong(&self, sent: &Sent, what: &str) -> Then {
+    fn wrong(&self, sent: &Sent, what: &str) -> (Outcome, Then) {
         let Sent { id, is_head, since: _, is_10, expects, last, whole } = *sent;
         let flags =
             [(is_head, "HEAD"), (is_10, "1.0"), (expects, "expects"), (last, "last"), (!whole, "partial")];
         let said: Vec<_> = flags.into_iter().filter_map(|(is, word)| is.then_some(word)).collect();
         self.ledger.accuse(format!("request {id} {said:?}: {what}; {:?}", self.ledger.entry(id)));
-        Then::Over
+        (Outcome::Wrong, Then::Over)
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::Notify;
 
-use super::stream::{Counted, End, Kind, pair};
+use super::stream::{Chop, Counted, End, Kind, pair};
 use crate::engine::Dial;
 use crate::upstream::pool::{Address, Worker, WorkerId};
 
@@ -18,7 +18,7 @@ use crate::upstream::pool::{Address, Worker, WorkerId};
 #[derive(Clone, Default)]
 pub(super) struct Network {
     listeners: Rc<RefCell<BTreeMap<PathBuf, Rc<Listener>>>>,
-    chop: Rc<RefCell<Option<fastrand::Rng>>>,
+    chop: Rc<RefCell<Option<Chop>>>,
     /// Whether closes of idle connections go unnoticed.
     pub(super) is_blind: Rc<Cell<bool>>,
 }
@@ -50,19 +50,25 @@ pub(super) fn address(id: WorkerId) -> Address {
 
 impl Network {
     /// A network that cuts transfers into random pieces.
-    pub(super) fn choppy(rng: fastrand::Rng) -> Self {
+    pub(super) fn choppy(chop: Chop) -> Self {
         let network = Self::default();
-        *network.chop.borrow_mut() = Some(rng);
+        *network.chop.borrow_mut() = Some(chop);
         network
     }
 
     /// Randomness for one more stream, if this network is choppy.
-    pub(super) fn chop(&self) -> Option<fastrand::Rng> {
-        self.chop.borrow_mut().as_mut().map(fastrand::Rng::fork)
+    pub(super) fn chop(&self) -> Option<Chop> {
+        let mut chop = self.chop.borrow_mut();
+        chop.as_mut().map(|Chop { rng, crumbs }| Chop { rng: rng.fork(), crumbs: *crumbs })
     }
 
     /// Opens the socket of worker `id`.
     pub(super) fn listen(&self, id: WorkerId, capacity: usize) -> Rc<Listener> {
+        self.listen_at(&address(id), capacity)
+    }
+
+    /// Opens a socket.
+    pub(super) fn listen_at(&self, address: &Address, capacity: usize) -> Rc<Listener> {
         let listener = Rc::new(Listener {
             capacity,
             backlog: Cell::new(64),
@@ -74,10 +80,39 @@ impl Network {
             queue: RefCell::default(),
             arrived: Notify::new(),
         });
-        if let Address::Unix(path) = address(id) {
-            self.listeners.borrow_mut().insert(path, Rc::clone(&listener));
+        if let Address::Unix(path) = address {
+            self.listeners.borrow_mut().insert(path.clone(), Rc::clone(&listener));
         }
         listener
+    }
+
+    /// Removes the file of a socket.
+    pub(super) fn unlink(&self, address: &Address) {
+        if let Address::Unix(path) = address {
+            self.listeners.borrow_mut().remove(path);
+        }
+    }
+
+    /// What a probe does: connects and hangs up. Whether it could.
+    pub(super) fn probe(&self, address: &Address) -> bool {
+        let Ok(listener) = self.find(address) else { return false };
+        if listener.queue.borrow().len() >= listener.backlog.get() {
+            return false;
+        }
+        let (ours, theirs) = pair(Kind::Unix, listener.capacity, None);
+        drop(ours);
+        listener.admit(theirs);
+        true
+    }
+
+    fn find(&self, address: &Address) -> io::Result<Rc<Listener>> {
+        let listener = match address {
+            Address::Unix(path) => self.listeners.borrow().get(path).cloned(),
+            Address::Tcp(_) => None,
+        };
+        let listener = listener.ok_or(io::ErrorKind::NotFound)?;
+        listener.dials.set(listener.dials.get() + 1);
+        if listener.is_up.get() { Ok(listener) } else { Err(io::ErrorKind::ConnectionRefused.into()) }
     }
 }
 
@@ -92,6 +127,11 @@ impl Listener {
         }
     }
 
+    fn admit(&self, end: End) {
+        self.queue.borrow_mut().push_back(end);
+        self.arrived.notify_one();
+    }
+
     /// Refuses from now on, and resets what nobody accepted.
     pub(super) fn close(&self) {
         self.is_up.set(false);
@@ -103,29 +143,20 @@ impl Dial for Network {
     type Stream = End;
 
     async fn dial(&self, worker: &Arc<Worker>) -> io::Result<End> {
-        let listener = match &worker.address {
-            Address::Unix(path) => self.listeners.borrow().get(path).cloned(),
-            Address::Tcp(_) => None,
-        };
-        let Some(listener) = listener else { return Err(io::ErrorKind::NotFound.into()) };
-        listener.dials.set(listener.dials.get() + 1);
-        if !listener.is_up.get() {
-            return Err(io::ErrorKind::ConnectionRefused.into());
-        }
+        let listener = self.find(&worker.address)?;
         if listener.queue.borrow().len() >= listener.backlog.get() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let (ours, theirs) = pair(Kind::Unix, listener.capacity, self.chop());
         let ours = ours.counted(Counted::new(&listener.open));
-        let blind = self.chop().map_or(self.is_blind.get(), |mut rng| rng.bool());
+        let blind = self.chop().map_or(self.is_blind.get(), |mut chop| chop.rng.bool());
         let ours = if blind { ours.blind() } else { ours };
         listener.open_max.set(listener.open_max.get().max(listener.open.load(Ordering::SeqCst)));
         if listener.hangs_up.get() {
             drop(theirs);
             tokio::task::yield_now().await;
         } else {
-            listener.queue.borrow_mut().push_back(theirs);
-            listener.arrived.notify_one();
+            listener.admit(theirs);
         }
         Ok(ours)
     }

@@ -63,7 +63,15 @@ struct Pair {
     /// close and the event that reports it.
     blind: bool,
     /// Cuts transfers into random pieces and answers `Pending` without reason.
-    chop: Option<fastrand::Rng>,
+    chop: Option<Chop>,
+}
+
+/// How transfers are cut.
+#[derive(Clone, Debug)]
+pub(super) struct Chop {
+    pub(super) rng: fastrand::Rng,
+    /// Of a hundred transfers, how many are of a few bytes only: heads and chunk lines in the middle.
+    pub(super) crumbs: u8,
 }
 
 impl Pair {
@@ -86,12 +94,16 @@ impl Pair {
     }
 
     fn piece(&mut self, most: usize) -> usize {
-        let Some(rng) = &mut self.chop else { return most };
-        if rng.u8(..4) == 0 { rng.usize(1..=most.max(1)) } else { most }
+        let Some(Chop { rng, crumbs }) = &mut self.chop else { return most };
+        match rng.u8(..100) {
+            dice if dice < *crumbs => rng.usize(1..=most.clamp(1, 8)),
+            75.. => rng.usize(1..=most.max(1)),
+            _ => most,
+        }
     }
 
     fn is_moody(&mut self) -> bool {
-        self.chop.as_mut().is_some_and(|rng| rng.u8(..32) == 0)
+        self.chop.as_mut().is_some_and(|chop| chop.rng.u8(..32) == 0)
     }
 }
 
@@ -122,7 +134,7 @@ impl Drop for Counted {
 }
 
 /// Two connected ends; each direction holds at most `capacity` bytes.
-pub(super) fn pair(kind: Kind, capacity: usize, chop: Option<fastrand::Rng>) -> (End, End) {
+pub(super) fn pair(kind: Kind, capacity: usize, chop: Option<Chop>) -> (End, End) {
     let pair = Arc::new(Mutex::new(Pair {
         kind,
         capacity,
@@ -331,7 +343,12 @@ impl Stream for End {
     }
 
     fn is_quiet(&mut self) -> bool {
-        self.lock().blind || self.poll_readable(&mut Context::from_waker(Waker::noop())).is_pending()
+        // Only an end goes unnoticed: bytes come with an event of their own.
+        let unnoticed = {
+            let pair = self.lock();
+            pair.blind && pair.to[self.side].bytes.is_empty()
+        };
+        unnoticed || self.poll_readable(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 }
 

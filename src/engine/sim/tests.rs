@@ -22,7 +22,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn sidecar_with(queue: Queue) -> Rc<Sidecar> {
     let limits = Limits { buffer_bytes: 4096, head_bytes: 2048, ..Limits::default() };
-    Sidecar::new(queue, limits, Network::default())
+    Sidecar::new(queue, limits, Network::default(), Duration::from_secs(110))
 }
 
 /// A sidecar and the sockets of `slots.len()` ready workers, from worker 1 on.

@@ -6,13 +6,14 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, LifeId};
 use super::network::Listener;
 use super::stream::End;
-use super::wire::{Broken, Checker, Head, Size, Wire, content};
+use super::wire::{BITE, Broken, Checker, Head, Size, Wire, content};
 
 /// Distinguishes what goes up from what comes down for one request.
 pub(super) const UPWARDS: u64 = 1 << 63;
@@ -26,30 +27,52 @@ pub(super) struct Manners {
     pub(super) pause_ms: u64,
     /// Longest answer.
     pub(super) answer_max: usize,
-    /// Whether it closes connections that are idle, or unasked.
+    /// Whether it closes connections that are idle, or unasked, and accepts late.
     pub(super) closes: bool,
+    /// Of a hundred mistreated requests, how many end the process.
+    pub(super) crashes: u8,
 }
 
-/// One life of a worker: accepts until dropped.
+/// One life of a worker: accepts until dropped, or until a request ends it.
 pub(super) async fn live(
+    id: LifeId,
     listener: Rc<Listener>,
     ledger: Rc<Ledger>,
     manners: Manners,
     mut rng: fastrand::Rng,
 ) {
-    let mut connections = JoinSet::new();
+    let (mut connections, crash) = (JoinSet::new(), Rc::new(Notify::new()));
     loop {
-        let end = listener.accept().await;
+        if manners.closes && rng.u8(..20) == 0 {
+            sleep(Duration::from_millis(rng.u64(0..100))).await;
+        }
+        let end = tokio::select! {
+            end = listener.accept() => end,
+            () = crash.notified() => return,
+        };
         while connections.try_join_next().is_some() {}
-        let (ledger, rng) = (Rc::clone(&ledger), rng.fork());
-        connections.spawn_local(Conversation { ledger, early: false, manners, rng }.run(end));
+        let conversation = Conversation {
+            life: id,
+            crash: Rc::clone(&crash),
+            ledger: Rc::clone(&ledger),
+            early: false,
+            babbled: false,
+            manners,
+            rng: rng.fork(),
+        };
+        connections.spawn_local(conversation.run(end));
     }
 }
 
 struct Conversation {
+    life: LifeId,
+    /// Ends the process.
+    crash: Rc<Notify>,
     ledger: Rc<Ledger>,
     /// Whether the current request is answered before its body was read.
     early: bool,
+    /// Whether bytes were sent behind an answer: nobody who comes next can trust this connection.
+    babbled: bool,
     manners: Manners,
     rng: fastrand::Rng,
 }
@@ -100,16 +123,20 @@ impl Conversation {
             self.ledger.accuse(format!("a request without its id: {head:?}"));
             return Ok(Next::Close);
         };
-        self.ledger.on_execution(id);
+        self.ledger.on_execution(id, self.life);
         for gone in ["connection", "keep-alive"] {
             if head.field(gone).is_some() {
                 self.ledger.accuse(format!("request {id} carries {gone}"));
             }
         }
         let fault = self.rng.u8(..100) < self.manners.faults;
+        if self.babbled {
+            self.ledger.on_wrong(id);
+        }
         if fault {
             self.ledger.on_wrong(id);
         }
+        let crashes = fault && self.rng.u8(..100) < self.manners.crashes;
         self.early = self.rng.u8(..8) == 0;
         if fault && self.rng.bool() {
             return self.mistreat(wire, head, id).await;
@@ -117,9 +144,15 @@ impl Conversation {
         if !self.early {
             self.read_body(wire, head, id).await?;
         }
-        let pause = Duration::from_millis(self.rng.u64(0..=self.manners.pause_ms));
+        // Some stall, and then go on as if nothing were.
+        let stalls = self.manners.faults > 0 && self.rng.u8(..50) == 0;
+        let most = if stalls { 20_000 } else { self.manners.pause_ms };
+        let pause = Duration::from_millis(self.rng.u64(0..=most));
         if timeout(pause, wire.end.peer_gone()).await.is_ok() && !pause.is_zero() {
             return Ok(Next::Close);
+        }
+        if crashes {
+            self.end_the_process().await;
         }
         let next = self.answer(wire, head, id, fault).await?;
         // An early answer: the rest of the request may or may not come.
@@ -127,6 +160,13 @@ impl Conversation {
             self.read_body(wire, head, id).await?;
         }
         Ok(next)
+    }
+
+    /// Never comes back: neither does anybody else of this process.
+    async fn end_the_process(&self) {
+        self.ledger.on_death(self.life);
+        self.crash.notify_one();
+        std::future::pending().await
     }
 
     /// Ends the conversation without an answer, in one of many ways.
@@ -156,7 +196,7 @@ impl Conversation {
             wire.bite = self.rng.usize(1..4000);
         }
         let ended = wire.body(size, &mut |bytes| checker.take(bytes)).await;
-        wire.bite = 64 << 10;
+        wire.bite = BITE;
         if !checker.is_sound {
             self.ledger.accuse(format!("the body of request {id} was corrupted near byte {}", checker.seen));
         }
@@ -249,6 +289,17 @@ impl Conversation {
         }
         if size == Size::Chunked {
             bytes.extend_from_slice(if self.rng.bool() { b"0\r\n\r\n" } else { b"0\r\nX-Sum: 1\r\n\r\n" });
+        }
+        if self.manners.faults > 0 && size != Size::UntilClose && self.rng.u8(..50) == 0 {
+            // Bytes that nobody asked for, with the answer or a moment later; whoever is next on this
+            // connection may lose by them.
+            if self.rng.bool() {
+                self.flush(wire, &mut bytes, false).await?;
+                sleep(Duration::from_millis(self.rng.u64(0..10))).await;
+            }
+            self.babbled = true;
+            self.ledger.on_rudeness();
+            bytes.extend_from_slice(b"bytes behind the answer");
         }
         self.flush(wire, &mut bytes, close || size == Size::UntilClose).await
     }

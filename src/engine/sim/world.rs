@@ -7,43 +7,57 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::Notify;
-use tokio::task::{JoinHandle, JoinSet, spawn_local};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinSet, spawn_local};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::client::{Client, Habits};
-use super::ledger::Ledger;
-use super::network::{Listener, Network, address};
-use super::stream::{End, Kind, pair, steps};
+use super::ledger::{Ledger, Outcome, Refusals};
+use super::network::{Network, address};
+use super::stream::{Chop, End, Kind, pair, steps};
+use super::supervision::{Nature, Supervision};
 use super::wire::Wire;
-use super::worker::{Manners, live};
+use super::worker::Manners;
 use crate::clock;
 use crate::config::{AccessLog, Limits, Queue};
 use crate::engine::connection::serve_connection;
 use crate::engine::plane::Plane;
 use crate::proxy::Proxy;
-use crate::proxy::admission::Gate;
+use crate::proxy::admission::{Gate, Refusal};
 use crate::upstream::idle::Idle;
 use crate::upstream::pool::{Pool, Worker, WorkerId};
 
-/// Virtual time in which every world must come to rest.
-const PATIENCE: Duration = Duration::from_secs(3600);
+/// Virtual time in which every world must come to rest: one whose only worker needs twenty seconds to
+/// start and then dies in the middle of its first answer gets there slowly.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
+/// When even a world whose clock has stopped is over.
 const DOOMSDAY: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Between two looks at the promises that hold at every moment.
+const LOOK_EVERY: Duration = Duration::from_millis(3);
 
 /// What a world did.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Report {
     pub(super) steps: u64,
-    pub(super) served: u64,
-    pub(super) cut: u64,
-    pub(super) refused: u64,
-    pub(super) failed: u64,
-    pub(super) left: u64,
+    /// By outcome, in its order.
+    pub(super) requests: Vec<u64>,
+    pub(super) repeats: u64,
+    pub(super) deaths: u64,
+    pub(super) crash_loops: u64,
     pub(super) violations: Vec<String>,
+}
+
+impl Report {
+    /// The report of a world that did not come to its end.
+    pub(super) fn panicked() -> Self {
+        Self { requests: vec![0; 6], violations: vec!["it panicked".into()], ..Self::default() }
+    }
 }
 
 /// Runs `future` on a runtime of its own whose clock only moves when nobody can.
@@ -67,17 +81,12 @@ pub(super) struct Sidecar {
 
 /// Generous bounds: nothing strikes by accident.
 pub(super) fn roomy() -> Queue {
-    Queue {
-        depth: 10_000,
-        bytes: 1 << 30,
-        timeout: Duration::from_secs(3600),
-        newest_first_after: Duration::from_secs(3600),
-    }
+    Queue { depth: 10_000, bytes: 1 << 30, timeout: 2 * PATIENCE, newest_first_after: 2 * PATIENCE }
 }
 
 impl Sidecar {
-    pub(super) fn new(queue: Queue, limits: Limits, network: Network) -> Rc<Self> {
-        let gate = Gate::new(queue, clock::now() + Duration::from_secs(110));
+    pub(super) fn new(queue: Queue, limits: Limits, network: Network, start: Duration) -> Rc<Self> {
+        let gate = Gate::new(queue, clock::now() + start);
         let proxy = Arc::new(Proxy { gate, access_log: AccessLog::Off, tell_start: true });
         let idle = idle();
         let plane = Plane::new(proxy, idle, 0, network.clone(), limits, Duration::from_secs(5));
@@ -101,26 +110,31 @@ impl Sidecar {
     }
 
     pub(super) fn publish(&self, workers: Vec<Arc<Worker>>) {
-        let pool = Arc::new(Pool::new(workers));
-        self.gate().install(Arc::clone(&pool));
+        self.install(Arc::new(Pool::new(workers)));
+    }
+
+    /// What the application does with a new pool.
+    fn install(&self, pool: Arc<Pool>) {
         self.plane.idle.retain(&pool);
+        self.gate().install(pool);
     }
 
     /// A client's end of a new connection.
     pub(super) fn connect(&self, capacity: usize) -> End {
         let (client, server) = pair(Kind::Tcp, capacity, self.network.chop());
         let mut serving = Box::pin(serve_connection(Rc::clone(&self.plane), server));
-        let (polls, open) = (Rc::clone(&self.polls), Rc::clone(&self.open));
-        open.set(open.get() + 1);
+        let (polls, open) = (Rc::clone(&self.polls), Open::new(&self.open));
         self.connections.borrow_mut().spawn_local(std::future::poll_fn(move |cx| {
+            let _ = &open;
             polls.set(polls.get() + 1);
-            let ended = serving.as_mut().poll(cx);
-            if ended.is_ready() {
-                open.set(open.get() - 1);
-            }
-            ended
+            serving.as_mut().poll(cx)
         }));
         client
+    }
+
+    /// Ends every connection where it stands, as a data-plane thread does when it leaves.
+    fn leave(&self) {
+        self.connections.borrow_mut().abort_all();
     }
 
     /// How often connections were woken so far, by peers or by timers.
@@ -132,7 +146,9 @@ impl Sidecar {
     pub(super) async fn ended(&self) {
         let mut connections = std::mem::take(&mut *self.connections.borrow_mut());
         while let Some(joined) = connections.join_next().await {
-            joined.unwrap();
+            if let Err(error) = joined {
+                assert!(error.is_cancelled(), "{error}");
+            }
         }
     }
 
@@ -140,6 +156,22 @@ impl Sidecar {
     pub(super) fn buffers_held(&self) -> usize {
         // The plane holds the pool once, each buffer once more.
         Rc::strong_count(&self.plane.buffers) - 1
+    }
+}
+
+/// Counts a connection until its task is gone, however that comes.
+struct Open(Rc<Cell<usize>>);
+
+impl Open {
+    fn new(open: &Rc<Cell<usize>>) -> Self {
+        open.set(open.get() + 1);
+        Self(Rc::clone(open))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }
 
@@ -151,25 +183,16 @@ fn idle() -> Arc<Idle<End>> {
     Arc::new(Idle::new(1))
 }
 
-/// One place in the pool and whoever lives there now.
-struct Place {
-    worker: Arc<Worker>,
-    listener: Rc<Listener>,
-    life: JoinHandle<()>,
-    ready: bool,
-}
-
 struct World {
     rng: RefCell<fastrand::Rng>,
     sidecar: Rc<Sidecar>,
     ledger: Rc<Ledger>,
-    places: RefCell<Vec<Place>>,
-    manners: Manners,
+    nature: Nature,
     habits: Habits,
-    capacity: usize,
-    backlog: usize,
     draining: Rc<Cell<bool>>,
     next_id: Rc<Cell<u64>>,
+    /// Since when somebody has waited although a slot was free, at every look.
+    idle_slot_since: Cell<Option<Instant>>,
 }
 
 /// Runs the world of `seed`.
@@ -178,22 +201,37 @@ pub(super) fn run(seed: u64) -> Report {
     let before = steps();
     let mut report = in_virtual_time(async {
         let world = World::new(seed);
-        if timeout(PATIENCE, world.live()).await.is_err() {
-            let (gate, held) = (world.sidecar.gate().waiting(), world.sidecar.buffers_held());
-            world
-                .ledger
-                .accuse(format!("the world does not come to rest: {gate} waiting, {held} buffers held"));
-        } else {
-            world.judge();
+        let supervision = match timeout(PATIENCE, world.live()).await {
+            Ok(supervision) => Some(supervision),
+            Err(_) => {
+                let (gate, held) = (world.sidecar.gate().waiting(), world.sidecar.buffers_held());
+                let pool = world.sidecar.gate().pool();
+                let text = format!(
+                    "the world does not come to rest: {gate} waiting, {held} buffers held; {pool:?}, {:?}",
+                    world.nature
+                );
+                world.ledger.accuse(text);
+                None
+            }
+        };
+        if let Some(supervision) = &supervision {
+            world.judge(supervision);
         }
         let ledger = &world.ledger;
+        let outcomes = [
+            Outcome::Served,
+            Outcome::Cut,
+            Outcome::Refused,
+            Outcome::Failed,
+            Outcome::Left,
+            Outcome::Unasked,
+        ];
         Report {
             steps: 0,
-            served: ledger.served.get(),
-            cut: ledger.cut.get(),
-            refused: ledger.refused.get(),
-            failed: ledger.failed.get(),
-            left: ledger.left.get(),
+            requests: outcomes.map(|outcome| ledger.count(outcome)).to_vec(),
+            repeats: ledger.repeats.get(),
+            deaths: supervision.as_ref().map_or(0, |supervision| supervision.deaths.get()),
+            crash_loops: supervision.as_ref().map_or(0, |supervision| supervision.crash_loops.get()),
             violations: ledger.violations(),
         }
     });
@@ -217,27 +255,44 @@ impl World {
         }
         let buffer_bytes = rng.usize(2048..16_384);
         let limits = Limits { head_bytes: 2048, buffer_bytes, ..Limits::default() };
-        let network = if rng.u8(..4) > 0 { Network::choppy(rng.fork()) } else { Network::default() };
-        Rc::new(Self {
-            sidecar: Sidecar::new(queue, limits, network),
-            ledger: Rc::default(),
-            places: RefCell::default(),
+        let network = match rng.u8(..4) {
+            0 => Network::default(),
+            _ => Network::choppy(Chop { crumbs: rng.u8(..60), rng: rng.fork() }),
+        };
+        // Some workers come later than anybody will wait for them.
+        let (start, start_ms) = match rng.u8(..6) {
+            0 => (Duration::from_millis(rng.u64(1..3000)), 5000),
+            1 => (Duration::from_secs(110), 20_000),
+            _ => (Duration::from_secs(110), *rng.choice(&[0, 50, 1000]).unwrap_or(&0)),
+        };
+        let nature = Nature {
             manners: Manners {
                 faults: if peaceful { 0 } else { rng.u8(1..40) },
                 pause_ms: *rng.choice(&[0, 5, 100, 2000]).unwrap_or(&0),
-                answer_max: rng.usize(1..40_000),
+                answer_max: rng.usize(1..20_000),
                 closes: !peaceful && rng.bool(),
+                crashes: if rng.bool() { 0 } else { rng.u8(1..30) },
             },
-            habits: Habits {
-                requests: rng.usize(1..9),
-                body_max: rng.usize(1..40_000),
-                leavers: if rng.bool() { 0 } else { rng.u8(1..50) },
-                refusals: tight,
-            },
+            start_ms,
+            life_ms: (!peaceful && rng.bool()).then(|| rng.u64(10..5000)),
+            stillborn: *rng.choice(&[0, 0, 0, 0, 0, 0, 20, 40, 60, 100]).unwrap_or(&0),
             capacity: *rng.choice(&[100, 1000, 10_000, 100_000]).unwrap_or(&100),
             backlog: if rng.bool() { 1 } else { 64 },
+        };
+        let ledger = Rc::new(Ledger::default());
+        ledger.refusals.set(Refusals { line: tight, ..Refusals::default() });
+        Rc::new(Self {
+            sidecar: Sidecar::new(queue, limits, network, start),
+            ledger,
+            nature,
+            habits: Habits {
+                requests: rng.usize(1..30),
+                body_max: rng.usize(1..20_000),
+                leavers: if rng.bool() { 0 } else { rng.u8(1..50) },
+            },
             draining: Rc::default(),
             next_id: Rc::new(Cell::new(1)),
+            idle_slot_since: Cell::default(),
             rng: RefCell::new(rng),
         })
     }
@@ -246,140 +301,156 @@ impl World {
         self.rng.borrow_mut().fork()
     }
 
-    async fn live(self: &Rc<Self>) {
+    async fn live(self: &Rc<Self>) -> Rc<Supervision> {
         let mut rng = self.fork();
-        for id in 1..=rng.u32(1..5) {
-            let place = self.settle(id, rng.u32(1..5));
-            self.places.borrow_mut().push(place);
-        }
+        let slots: Vec<u32> = (0..rng.u32(1..5)).map(|_| rng.u32(1..5)).collect();
+        let (supervision, running, pool) = Supervision::new(
+            self.sidecar.network.clone(),
+            Rc::clone(&self.ledger),
+            Arc::clone(&self.sidecar.suspicion),
+            self.nature,
+            &slots,
+            self.fork(),
+        );
+        let (stop, stopped) = watch::channel(false);
+        let workers = spawn_local(running.run(stopped));
         let mut background = JoinSet::new();
-        background.spawn_local(Rc::clone(self).supervise(self.fork()));
-        background.spawn_local(Rc::clone(self).watch());
-        if self.manners.faults > 0 && rng.bool() {
-            background.spawn_local(Rc::clone(self).kill(self.fork()));
-        }
-        if rng.u8(..5) == 0 {
+        background.spawn_local(Rc::clone(self).follow(pool));
+        background.spawn_local(Rc::clone(self).watch(Rc::clone(&supervision)));
+        background.spawn_local(Rc::clone(self).give_up(Rc::clone(&supervision)));
+        if rng.u8(..4) == 0 {
             background.spawn_local(Rc::clone(self).drain(self.fork()));
         }
-        let start = Duration::from_millis(*rng.choice(&[0, 0, 50, 1000]).unwrap_or(&0));
         let mut clients = JoinSet::new();
         for _ in 0..rng.usize(2..24) {
             clients.spawn_local(Rc::clone(self).visit(self.fork()));
         }
-        sleep(start).await;
-        self.places.borrow_mut().iter_mut().for_each(|place| place.ready = true);
-        self.publish();
         while let Some(joined) = clients.join_next().await {
             joined.unwrap();
         }
         self.sidecar.ended().await;
-        // Workers notice at their next look that their connections are gone.
+        stop.send_replace(true);
+        workers.await.unwrap();
         background.shutdown().await;
+        supervision
     }
 
-    fn settle(&self, id: u32, slots: u32) -> Place {
-        let listener = self.sidecar.network.listen(WorkerId(id), self.capacity);
-        listener.backlog.set(self.backlog);
-        let life = live(Rc::clone(&listener), Rc::clone(&self.ledger), self.manners, self.fork());
-        Place { worker: self.sidecar.worker(id, slots), listener, life: spawn_local(life), ready: false }
+    /// What the application does: installs each pool that is published.
+    async fn follow(self: Rc<Self>, mut pool: watch::Receiver<Arc<Pool>>) {
+        while pool.changed().await.is_ok() {
+            let latest = Arc::clone(&pool.borrow_and_update());
+            let refusals = self.ledger.refusals.get();
+            if !latest.workers().is_empty() && refusals.first_ready.is_none() {
+                self.ledger.refusals.set(Refusals { first_ready: Some(Instant::now()), ..refusals });
+            }
+            self.sidecar.install(latest);
+        }
     }
 
-    fn publish(&self) {
-        let places = self.places.borrow();
-        let ready =
-            places.iter().filter(|place| place.ready).map(|place| Arc::clone(&place.worker)).collect();
-        drop(places);
-        self.sidecar.publish(ready);
+    /// What the application does when no worker will ever be ready.
+    async fn give_up(self: Rc<Self>, supervision: Rc<Supervision>) {
+        while !supervision.is_hopeless() {
+            sleep(Duration::from_millis(50)).await;
+        }
+        self.draining.set(true);
+        self.ledger.refusals.set(Refusals { hopeless: true, ..self.ledger.refusals.get() });
+        self.sidecar.gate().close(&Refusal::NotStarted);
+        self.sidecar.plane.drain();
     }
 
     /// Some connections, one after the other.
     async fn visit(self: Rc<Self>, mut rng: fastrand::Rng) {
-        for _ in 0..rng.u8(1..5) {
+        for _ in 0..rng.u8(1..12) {
             sleep(Duration::from_millis(rng.u64(0..100))).await;
             if self.draining.get() {
                 break;
             }
             let client = Client {
-                wire: Wire::new(self.sidecar.connect(self.capacity)),
+                wire: Wire::new(self.sidecar.connect(self.nature.capacity)),
                 ledger: Rc::clone(&self.ledger),
                 habits: self.habits,
                 rng: rng.fork(),
                 next_id: Rc::clone(&self.next_id),
                 draining: Rc::clone(&self.draining),
                 half_closed: false,
+                open: Vec::new(),
             };
             client.run().await;
         }
     }
 
-    /// What the control plane does: looks again at workers that did not accept.
-    async fn supervise(self: Rc<Self>, mut rng: fastrand::Rng) {
-        loop {
-            self.sidecar.suspicion.notified().await;
-            sleep(Duration::from_millis(rng.u64(1..50))).await;
-            for place in self.places.borrow().iter().filter(|place| place.listener.is_up.get()) {
-                place.worker.clear_suspicion();
-            }
-            self.publish();
-        }
-    }
-
-    /// Kills workers; each returns as another life.
-    async fn kill(self: Rc<Self>, mut rng: fastrand::Rng) {
-        loop {
-            sleep(Duration::from_millis(rng.u64(10..1500))).await;
-            let (index, id, slots) = {
-                let mut places = self.places.borrow_mut();
-                let index = rng.usize(..places.len());
-                let place = &mut places[index];
-                self.ledger.on_rudeness();
-                place.listener.close();
-                place.life.abort();
-                (index, place.worker.id.0, place.worker.slots)
-            };
-            // Until it is noticed, the dead one stays in the pool.
-            sleep(Duration::from_millis(rng.u64(0..10))).await;
-            self.places.borrow_mut()[index].ready = false;
-            self.publish();
-            sleep(Duration::from_millis(rng.u64(0..300))).await;
-            let place = self.settle(id, slots);
-            self.places.borrow_mut()[index] = Place { ready: true, ..place };
-            self.publish();
-        }
-    }
-
+    /// The end comes in the middle: no new connections, then no new slots, then no mercy.
     async fn drain(self: Rc<Self>, mut rng: fastrand::Rng) {
-        sleep(Duration::from_millis(rng.u64(0..500))).await;
+        sleep(Duration::from_millis(rng.u64(0..5000))).await;
         self.draining.set(true);
         self.sidecar.plane.drain();
+        if rng.bool() {
+            sleep(Duration::from_millis(rng.u64(0..3000))).await;
+            let cut_off = rng.bool();
+            self.ledger.refusals.set(Refusals { stopping: true, cut_off, ..self.ledger.refusals.get() });
+            self.sidecar.gate().close(&Refusal::Stopping);
+            if cut_off {
+                self.sidecar.leave();
+            }
+        }
     }
 
     /// Promises that hold at every moment.
-    async fn watch(self: Rc<Self>) {
+    async fn watch(self: Rc<Self>, supervision: Rc<Supervision>) {
+        let (mut pause, mut seen) = (LOOK_EVERY, steps());
         loop {
-            for place in self.places.borrow().iter() {
-                let worker = &place.worker;
+            supervision.watch(|worker, listener| {
                 let (held, open) = (worker.in_flight(), worker.connections());
-                if held > worker.slots || open > worker.slots || place.listener.open_max.get() > worker.slots
-                {
+                if held > worker.slots || open > worker.slots || listener.open_max.get() > worker.slots {
                     self.ledger.accuse(format!("{held} requests and {open} connections on {worker:?}"));
                 }
-            }
+            });
             if self.sidecar.buffers_held() > 2 * self.sidecar.open.get() {
                 self.ledger.accuse(format!("{} buffers held", self.sidecar.buffers_held()));
             }
-            sleep(Duration::from_millis(3)).await;
+            self.look_for_idle_slots();
+            sleep(pause).await;
+            // Where nothing moves there is little to see.
+            pause = if steps() == seen { (pause * 2).min(100 * LOOK_EVERY) } else { LOOK_EVERY };
+            seen = steps();
+        }
+    }
+
+    /// Nobody waits while a slot is free. A look may come between a slot's return and its next owner,
+    /// but not two looks with time between them.
+    fn look_for_idle_slots(&self) {
+        let pool = self.sidecar.gate().pool();
+        let is_free = |worker: &Arc<Worker>| !worker.is_suspect() && worker.in_flight() < worker.slots;
+        let free = pool.workers().iter().find(|worker| is_free(worker));
+        match (free, self.idle_slot_since.get()) {
+            (Some(worker), Some(since)) if self.sidecar.gate().waiting() > 0 => self.ledger.accuse(format!(
+                "{} wait since {:?} although there is room at {worker:?}",
+                self.sidecar.gate().waiting(),
+                since.elapsed()
+            )),
+            (Some(_), None) if self.sidecar.gate().waiting() > 0 => {
+                self.idle_slot_since.set(Some(Instant::now()))
+            }
+            _ => self.idle_slot_since.set(None),
         }
     }
 
     /// Promises that hold when all is over.
-    fn judge(&self) {
+    fn judge(&self, supervision: &Supervision) {
         let (waiting, held) = (self.sidecar.gate().waiting(), self.sidecar.buffers_held());
-        if waiting > 0 || held > 0 {
-            self.ledger.accuse(format!("at the end {waiting} are waiting and {held} buffers are held"));
+        let open = self.sidecar.open.get();
+        if waiting > 0 || held > 0 || open > 0 {
+            let text =
+                format!("at the end {waiting} wait, {held} buffers are held, {open} connections are open");
+            self.ledger.accuse(text);
         }
-        for place in self.places.borrow().iter().filter(|place| place.worker.in_flight() > 0) {
-            self.ledger.accuse(format!("at the end a slot is missing: {:?}", place.worker));
+        self.sidecar.plane.idle.close();
+        for (worker, listener) in supervision.lives() {
+            let (held, open) = (worker.in_flight(), worker.connections());
+            if held > 0 || open > 0 || listener.open.load(Ordering::SeqCst) > 0 {
+                self.ledger.accuse(format!("at the end a slot or a connection is missing: {worker:?}"));
+            }
         }
+        self.ledger.judge();
     }
 }

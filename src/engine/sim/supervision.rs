@@ -334,6 +334,7 @@ impl Running {
             }
             let due = all.next_due();
             tokio::select! {
+                biased;
                 _ = stop.wait_for(|&stop| stop), if !stopping => {
                     stopping = true;
                     all.begin_stop();
@@ -410,6 +411,7 @@ impl Process {
             }
         };
         tokio::select! {
+            biased;
             () = life => {}
             () = told => {}
         }

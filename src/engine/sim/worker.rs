@@ -47,6 +47,7 @@ pub(super) async fn live(
             sleep(Duration::from_millis(rng.u64(0..100))).await;
         }
         let end = tokio::select! {
+            biased;
             end = listener.accept() => end,
             () = crash.notified() => return,
         };

@@ -2,7 +2,7 @@
 //! and a verdict on what came out.
 //!
 //! Clients and workers keep books, the sidecar's access log is a third witness;
-//! at the end [`judge`] holds them against each other. The run has calm phases
+//! at the end [`mod@judge`] holds them against each other. The run has calm phases
 //! before and after the storm, in which latency, memory and descriptors of the
 //! sidecar are compared.
 

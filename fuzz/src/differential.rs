@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use hyper::Uri;
 
 use super::ends_of;
-use super::heads::travelling;
 use super::ours::{self, BadRequest, Message, Verdict};
 use super::peers::{self, Seen};
 use super::reasons::{
     TOLERATED_IN_REQUESTS, TOLERATED_IN_RESPONSES, TOLERATED_WITHOUT_CONTENT, house, stricter,
 };
 use super::reference::{self, Content, Ends, Fault, Field, Head, Line};
+use super::travelling::travelling;
 use warmfront::http1::request::Request;
 use warmfront::http1::response::Response;
 

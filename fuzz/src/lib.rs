@@ -4,14 +4,22 @@
 //! includes this file and runs the corpus and mutations of it with every `cargo test`.
 
 mod bodies;
+mod chance;
+// Needs the simulation, which is compiled for fuzzing and for the package's own tests only.
+#[cfg(fuzzing)]
+mod connection;
 mod differential;
 mod heads;
 mod ours;
 mod peers;
 pub mod reasons;
 mod reference;
+mod travelling;
 
 pub use bodies::{chunked, response};
+use chance::Chance;
+#[cfg(fuzzing)]
+pub use connection::connection;
 pub use differential::{differential, differential_response};
 pub use heads::{request_head, response_head, rewrite};
 use reference::Ends;
@@ -49,23 +57,4 @@ fn ends_of(framing: Framing) -> Ends {
 
 fn owned((name, value): (&[u8], &[u8])) -> reference::Field {
     (name.to_vec(), value.to_vec())
-}
-
-/// Numbers that follow from the input, so that a finding repeats.
-struct Chance(u64);
-
-impl Chance {
-    fn of(data: &[u8]) -> Self {
-        // FNV-1a.
-        let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        Self(data.iter().fold(0xcbf2_9ce4_8422_2325, fold))
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        // xorshift64.
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound.max(1) as u64) as usize
-    }
 }

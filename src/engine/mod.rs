@@ -15,8 +15,9 @@ mod pace;
 mod plane;
 mod relay;
 mod response;
-#[cfg(test)]
-mod sim;
+// Fuzzing plays in it as well; `fuzz/` brings tokio's virtual time along.
+#[cfg(any(test, fuzzing))]
+pub mod sim;
 mod sockets;
 mod tunnel;
 

@@ -139,6 +139,27 @@ fn one_who_leaves_the_line_takes_no_slot_along() {
 }
 
 #[test]
+fn the_first_pool_serves_everybody_who_was_held_for_it() {
+    explore(|| {
+        let (gate, worker) = (gate(), worker(1, 2));
+        let inside = Arc::clone(&gate);
+        // They stay inside until all are: nobody is served because another has left.
+        let entered = Arc::new(AtomicU32::new(0));
+        let threads = spawn(2, move |_| {
+            let permit = enter(&inside).expect("nobody refuses");
+            entered.fetch_add(1, Ordering::SeqCst);
+            while entered.load(Ordering::SeqCst) < 2 {
+                thread::yield_now();
+            }
+            drop(permit);
+        });
+        gate.install(pool(&[Arc::clone(&worker)]));
+        join(threads);
+        at_rest(&gate, &[&worker]);
+    });
+}
+
+#[test]
 fn a_pool_that_is_published_while_requests_arrive_serves_them_all() {
     explore(|| {
         let (gate, before, after) = (gate(), worker(1, 1), worker(1, 2));
@@ -247,7 +268,7 @@ struct Dialer {
 impl Dial for Dialer {
     type Stream = End;
 
-    async fn dial(&self, _: &Address) -> io::Result<End> {
+    async fn dial(&self, _: &Arc<Worker>) -> io::Result<End> {
         let (end, peer) = pair(Kind::Unix, 8, None);
         let end = end.counted(Counted::new(&self.open));
         let open = self.open.load(Ordering::SeqCst);
@@ -255,6 +276,10 @@ impl Dial for Dialer {
         self.peers.lock().expect("no thread panics").push(peer);
         yield_now().await;
         Ok(end)
+    }
+
+    fn learn_http2(&self, _: &Worker) -> bool {
+        false
     }
 
     fn adopt(&self, stream: End) -> io::Result<End> {

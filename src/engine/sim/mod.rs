@@ -5,6 +5,7 @@
 //! production. Hours pass in milliseconds, every failure of a peer can be had on demand, and
 //! a seed repeats a run step by step. Fuzzing plays its scripts here too ([`script`]).
 
+#![allow(clippy::unwrap_used, reason = "a world for tests: what cannot be set up ends the run")]
 #![cfg_attr(fuzzing, allow(dead_code, unused_imports, reason = "fuzzing plays scripts only"))]
 
 mod client;

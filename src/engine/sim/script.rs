@@ -29,6 +29,7 @@ use super::network::{Listener, Network};
 use super::stream::{Chop, End};
 use super::world::{Sidecar, in_virtual_time, roomy};
 use crate::config::{Limits, Queue};
+use crate::proxy::admission::Refusal;
 use crate::upstream::pool::{Worker, WorkerId};
 
 /// Steps that are played; what follows is ignored.
@@ -175,6 +176,7 @@ impl Stage {
         // What is repeated finds a worker that leaves as well: a client that half-closed, said that it was
         // there and then left cannot be told from one that waits.
         self.listener.close();
+        self.sidecar.gate().close(&Refusal::Stopping);
         sleep(Duration::from_millis(10)).await;
         self.workers_leave();
         let mut faults = Vec::new();

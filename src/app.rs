@@ -7,26 +7,33 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::clock;
+use crate::clock::{self, Freezes};
 use crate::config::units::period_text;
-use crate::config::{CommandChoice, Config, WorkerSource, Workers};
+use crate::config::{CommandChoice, Config, Readiness, WorkerSource, Workers};
 use crate::engine::epoll::{DataPlane, Manners, Order};
 use crate::error::Problem;
 use crate::exit::ExitCode;
 use crate::lifecycle::phase::{Phase, PhaseMover};
 use crate::lifecycle::signal::{Request, Signals};
+use crate::lifecycle::warmth::Warmth;
 use crate::listener;
 use crate::proxy::Proxy;
 use crate::proxy::admission::{Gate, Refusal};
+use crate::proxy::hooks::Desk;
+use crate::proxy::replay::Replays;
 use crate::sys;
 use crate::telemetry::say;
+use crate::telemetry::tally::{self, Count};
 use crate::upstream::pool::{Pool, Publisher};
+use crate::worker::Wish;
 use crate::worker::external::External;
+use crate::worker::output::Flusher;
 use crate::worker::report::Report;
 use crate::worker::supervisor::Supervisor;
 
@@ -63,8 +70,17 @@ struct Running {
     signals: Signals,
     /// `None` once it has ended.
     workers: Option<Pin<Box<dyn Future<Output = ()>>>>,
-    stop_workers: watch::Sender<bool>,
+    wish: watch::Sender<Wish>,
     phase: PhaseMover,
+    /// Follows `phase`, which hooks move too.
+    phases: watch::Receiver<Phase>,
+    warmth: watch::Sender<Warmth>,
+    readiness: Readiness,
+    ticks: Interval,
+    /// Thaws that were spoken of.
+    thaws: u64,
+    /// Where workers are told of a thaw.
+    thaw_path: Option<String>,
     drain_deadline: Duration,
     hints: Hints,
 }
@@ -99,6 +115,10 @@ enum Turn {
     Report(Option<Report>),
     Signal(Request),
     DataPlaneLeft,
+    /// Somebody moved the phase.
+    Phase,
+    /// A moment in which the process runs.
+    Tick,
     TimeIsUp,
 }
 
@@ -118,47 +138,64 @@ impl Running {
                 "Raise the limits of this instance (processes, file descriptors).",
             )
         };
-        let proxy = Arc::new(Proxy {
-            gate: Gate::new(config.queue, began + config.workers.start_deadline),
-            access_log: config.access_log,
-            tell_start: config.workers.tell_start,
-        });
-        let manners = Manners {
-            limits: config.limits,
-            connections_max,
-            connect_timeout: config.workers.connect_timeout,
-            protocol: config.workers.protocol,
-        };
-        let data = DataPlane::start(listeners, &proxy, manners).map_err(refused)?;
-        say::info(format_args!(
-            "warmfront {} listens on {}:{port}; {}",
-            env!("CARGO_PKG_VERSION"),
-            config.listen.address,
-            intention(&config.workers)
-        ));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
+        let entered = runtime.enter();
+        let signals = Signals::listen().map_err(refused)?;
+        let (publisher, pool) = Publisher::new();
+        let (reporter, reports) = mpsc::unbounded_channel();
+        let (wish, wished) = watch::channel(Wish::Run);
+        let (warmth, warmed) = watch::channel(Warmth::Starting);
+        let (phase, phases) = PhaseMover::new();
+        let intention = intention(&config.workers);
         let hints = Hints {
             count: config.workers.source.count(),
             demo: matches!(&config.workers.source, WorkerSource::Spawn(spawn) if spawn.chosen == CommandChoice::Demo),
             port,
         };
-
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
-        let entered = runtime.enter();
-        let (publisher, pool) = Publisher::new();
-        let (reporter, reports) = mpsc::unbounded_channel();
-        let (stop_workers, stop) = watch::channel(false);
-        let signals = Signals::listen().map_err(refused)?;
-        let Workers { source, slots, start_deadline, .. } = config.workers;
-        let workers: Pin<Box<dyn Future<Output = ()>>> = match source {
+        let Workers { source, slots, start_deadline, readiness, tell_start, connect_timeout, protocol } =
+            config.workers;
+        let (workers, flusher): (Pin<Box<dyn Future<Output = ()>>>, _) = match source {
             WorkerSource::Spawn(spawn) => {
                 let supervisor = Supervisor::new(spawn, slots.count, start_deadline, port, publisher)?;
-                Box::pin(supervisor.run(stop, reporter))
+                let flusher = supervisor.flusher();
+                (Box::pin(supervisor.run(wished, reporter)), flusher)
             }
             WorkerSource::Sockets(sockets) => {
                 let external = External::new(sockets, slots.count, start_deadline, publisher)?;
-                Box::pin(external.run(stop, reporter))
+                (Box::pin(external.run(wished, reporter)), Flusher::default())
             }
         };
+        let platform = config.platform;
+        let proxy = Arc::new(Proxy {
+            gate: Gate::new(config.queue, began + start_deadline),
+            access_log: config.access_log,
+            markers: platform.markers,
+            tell_start,
+            events: platform.events,
+            desk: Desk {
+                hooks: platform.hooks,
+                health_path: platform.health_path,
+                workers: hints.count,
+                warmth: warmed,
+                start_deadline: began + start_deadline,
+                phase: phase.clone(),
+                drain_deadline: config.drain_deadline,
+                flusher,
+            },
+            replays: Replays::new(config.replay),
+            thaws_met: AtomicU64::new(0),
+        });
+        let manners = Manners { limits: config.limits, connections_max, connect_timeout, protocol };
+        let data = DataPlane::start(listeners, &proxy, manners).map_err(refused)?;
+        say::info(format_args!(
+            "warmfront {} listens on {}:{port}; {}",
+            env!("CARGO_PKG_VERSION"),
+            config.listen.address,
+            intention
+        ));
+        let mut ticks = interval(clock::TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        clock::tick();
         drop(entered);
         let running = Self {
             began,
@@ -168,8 +205,14 @@ impl Running {
             reports,
             signals,
             workers: Some(workers),
-            stop_workers,
-            phase: PhaseMover::new().0,
+            wish,
+            phase,
+            phases,
+            warmth,
+            readiness,
+            ticks,
+            thaws: 0,
+            thaw_path: platform.thaw_path,
             drain_deadline: config.drain_deadline,
             hints,
         };
@@ -197,16 +240,62 @@ impl Running {
                     verdict = ExitCode::Bug;
                     break;
                 }
+                Turn::Signal(Request::Tally) => say::info(format_args!("counted so far: {}", tally::line())),
+                Turn::Phase => self.on_phase(),
+                Turn::Tick => self.on_tick(),
                 Turn::TimeIsUp => {}
             }
         }
         self.drain(verdict).await
     }
 
+    /// A hook may have moved it: the instance will end, but not by our doing.
+    fn on_phase(&mut self) {
+        if *self.phases.borrow_and_update() == Phase::Draining {
+            self.wish.send_replace(Wish::Rest);
+            say::info(format_args!(
+                "/pre-stop: {} in flight, {} waiting; at most {}, and workers that exit stay away",
+                self.proxy.gate.in_flight(),
+                self.proxy.gate.waiting(),
+                period_text(self.drain_deadline)
+            ));
+        }
+    }
+
+    /// Notices that the process was frozen, and says so once.
+    fn on_tick(&mut self) {
+        let thaws = clock::tick();
+        if thaws == self.thaws {
+            return;
+        }
+        (self.thaws..thaws).for_each(|_| tally::count(Count::Thaw));
+        self.thaws = thaws;
+        let Freezes { count, last, total } = clock::freezes();
+        say::info(format_args!(
+            "thawed after {:.1} s (freeze {count}, {:.1} s together); no deadline has counted them",
+            last.as_secs_f64(),
+            total.as_secs_f64()
+        ));
+        if let Some(path) = &self.thaw_path {
+            self.data.tell_workers(&format!(
+                "POST {path} HTTP/1.1\r\nHost: localhost\r\nx-warmfront-frozen-ms: {}\r\nContent-Length: 0\r\n\r\n",
+                last.as_millis()
+            ));
+        }
+    }
+
     /// Stops accepting, finishes what runs, then stops the workers.
     async fn drain(mut self, verdict: ExitCode) -> ExitCode {
         // The only illegal move would be a second drain, and there is one caller.
         let _ = self.phase.on_shutdown();
+        self.phases.mark_unchanged();
+        self.warmth.send_if_modified(|warmth| {
+            let waits = *warmth == Warmth::Starting;
+            if waits {
+                *warmth = Warmth::Failed("the instance is stopping".to_owned());
+            }
+            waits
+        });
         let hopeless = verdict == ExitCode::WorkersUnavailable;
         let patience = if hopeless { LAST_ANSWERS } else { self.drain_deadline };
         if hopeless {
@@ -214,7 +303,7 @@ impl Running {
         } else {
             say::info(format_args!(
                 "draining: {} in flight, {} waiting; at most {}",
-                self.in_flight(),
+                self.proxy.gate.in_flight(),
                 self.proxy.gate.waiting(),
                 period_text(patience)
             ));
@@ -227,10 +316,11 @@ impl Running {
                 Turn::Pool => self.install_pool(),
                 Turn::Report(report) => drop(self.on_report(report)),
                 Turn::Signal(Request::LeaveNow { signal }) => return left_at_once(signal),
-                Turn::Signal(_) => {}
+                Turn::Signal(_) | Turn::Phase => {}
+                Turn::Tick => self.on_tick(),
                 Turn::DataPlaneLeft => break,
                 Turn::TimeIsUp => {
-                    let (cut, waiting) = (self.in_flight(), self.proxy.gate.waiting());
+                    let (cut, waiting) = (self.proxy.gate.in_flight(), self.proxy.gate.waiting());
                     self.proxy.gate.close(&Refusal::Stopping);
                     self.data.order(Order::Leave);
                     if !hopeless && cut + waiting as u64 > 0 {
@@ -244,7 +334,7 @@ impl Running {
                 }
             }
         }
-        self.stop_workers.send_replace(true);
+        self.wish.send_replace(Wish::Stop);
         while self.workers.is_some() {
             tokio::select! {
                 () = ended(&mut self.workers) => break,
@@ -261,6 +351,7 @@ impl Running {
         }
         self.data.join();
         let _ = self.phase.on_drained();
+        say::info(format_args!("counted: {}", tally::line()));
         if exit == ExitCode::Done {
             say::info("drained; good bye");
         }
@@ -270,7 +361,7 @@ impl Running {
     async fn turn(&mut self, deadline: Option<Instant>) -> Turn {
         let time_is_up = async {
             match deadline {
-                Some(deadline) => sleep(deadline.saturating_duration_since(clock::now())).await,
+                Some(deadline) => clock::sleep_until(deadline).await,
                 None => std::future::pending().await,
             }
         };
@@ -282,6 +373,8 @@ impl Running {
             Some(report) = self.reports.recv() => Turn::Report(Some(report)),
             () = ended(&mut self.workers) => Turn::Report(None),
             () = self.data.left() => Turn::DataPlaneLeft,
+            Ok(()) = self.phases.changed() => Turn::Phase,
+            _ = self.ticks.tick() => Turn::Tick,
             () = time_is_up => Turn::TimeIsUp,
         }
     }
@@ -302,22 +395,48 @@ impl Running {
             Report::AllReady => {
                 if self.phase.phase() == Phase::Starting {
                     let _ = self.phase.on_ready();
+                    self.phases.mark_unchanged();
                 }
+                self.warmth.send_replace(Warmth::Warm);
                 self.say_warm();
             }
             Report::Ready { .. } => {
-                let _ = self.phase.on_ready();
+                if self.phase.on_ready() == Ok(true) {
+                    // Our own move is no news.
+                    self.phases.mark_unchanged();
+                }
+                if self.readiness == Readiness::First {
+                    self.warmth.send_replace(Warmth::Warm);
+                }
                 say::info(&report);
             }
             Report::Back { .. } | Report::Stopped { .. } => say::info(&report),
             Report::Exited { .. } | Report::Gone { .. } | Report::NotReadyYet { .. } => say::warn(&report),
-            Report::CrashLoop { .. } | Report::SpawnFailed(_) => say::error(&report),
-            Report::NeverReady { .. } => {
+            Report::CrashLoop { .. } => {
+                if self.readiness == Readiness::All {
+                    self.fail_start(&report.to_string());
+                }
+                say::error(&report);
+            }
+            Report::SpawnFailed(_) => say::error(&report),
+            Report::NeverReady { problem } => {
+                self.fail_start(&problem.what);
                 say::error(&report);
                 return Some(ExitCode::WorkersUnavailable);
             }
         }
         None
+    }
+
+    /// Unless the workers are warm already, they will not be by themselves.
+    fn fail_start(&self, why: &str) {
+        self.warmth.send_if_modified(|warmth| {
+            let waits = *warmth == Warmth::Starting;
+            if waits {
+                *warmth = Warmth::Failed(why.trim_end_matches('.').to_owned());
+            }
+            waits
+        });
     }
 
     fn say_warm(&self) {
@@ -328,10 +447,6 @@ impl Running {
             say::info(format_args!("try:          curl localhost:{port}"));
             say::info("your own app: warmfront run -- node server.js");
         }
-    }
-
-    fn in_flight(&self) -> u64 {
-        self.proxy.gate.pool().workers().iter().map(|worker| u64::from(worker.in_flight())).sum()
     }
 }
 

@@ -8,7 +8,7 @@
 //! (`tests/tidy.rs` keeps that true):
 //!
 //! - floor 0: [`config`], [`error`], [`id`], [`clock`], [`sync`]
-//! - floor 1: [`http1`] (pure knowledge), [`listener`], [`sys`] (doors to the system)
+//! - floor 1: [`http1`], [`fc`] (pure knowledge), [`listener`], [`sys`] (doors to the system)
 //! - floor 2: [`worker`] publishes into [`upstream`]
 //! - floor 3: [`lifecycle`]
 //! - floor 4: [`proxy`], the walk of one request
@@ -28,6 +28,7 @@ pub mod demo;
 pub mod engine;
 pub mod error;
 pub mod exit;
+pub mod fc;
 pub mod http1;
 pub mod id;
 pub mod lifecycle;

@@ -88,11 +88,12 @@ const DOORS: [(&str, &[&str]); 23] = [
 ];
 
 /// What judges: bytes, facts, `now` and chance come in as arguments.
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "src/http1/",
     "src/fc/",
     "src/config/resolve.rs",
     "src/config/guess.rs",
+    "src/proxy/budget.rs",
     "src/proxy/line.rs",
     "src/upstream/balance.rs",
     "src/worker/respawn.rs",
@@ -544,6 +545,7 @@ fn values(kind: Kind) -> String {
         Kind::Period(Zero::Refused) => "period, over 0s".to_owned(),
         Kind::Size(min, max) => format!("{} to {}", size_text(min), size_text(max)),
         Kind::Path => "path".to_owned(),
+        Kind::Target => "path of a request, or nothing".to_owned(),
         Kind::Words => "list of words".to_owned(),
         Kind::Paths => "list of paths".to_owned(),
         Kind::Variables => "table of texts".to_owned(),

@@ -4,9 +4,12 @@
 //! not here does not exist, and a default is written nowhere else. The environment
 //! name is derived, so it can never drift from the path.
 
-use self::Kind::{Address, AutoOr, Choice, Number, Path, Paths, Period, Size, Switch, Variables, Words};
+use self::Kind::{
+    Address, AutoOr, Choice, Number, Path, Paths, Period, Size, Switch, Target, Variables, Words,
+};
 use self::Zero::{Allowed, Refused};
 use super::Slots;
+use super::platform::HookMode;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -48,6 +51,8 @@ pub enum Kind {
     Size(u64, u64),
     /// A path.
     Path,
+    /// The path of a request, at most [`Kind::TARGET_MAX_BYTES`]; empty for none.
+    Target,
     /// A list of words; separated by whitespace in the environment.
     Words,
     /// A list of paths; separated by `:` in the environment.
@@ -68,6 +73,8 @@ pub enum Zero {
 impl Kind {
     /// One day: FC's longest invocation. Longer is a slip of the unit.
     pub const PERIOD_MAX_SECS: u64 = 24 * 60 * 60;
+    /// Bytes of a path that a request may be given instead of its own: they stand in front of its head.
+    pub const TARGET_MAX_BYTES: usize = 200;
 }
 
 impl Key {
@@ -214,7 +221,7 @@ pub const KEYS: &[Key] = &[
         "workers.tell_start",
         Switch,
         "false",
-        "Whether each request tells its worker `x-warmfront-start: cold|warm`. The demo worker is told anyway.",
+        "Whether each request tells its worker `x-warmfront-start: cold|warm|thawed`. The demo worker is told anyway.",
     ),
     Key::new(
         "workers.backoff_min",
@@ -234,6 +241,12 @@ pub const KEYS: &[Key] = &[
         "110s",
         "How long requests are held for the first worker to become ready, counted from its start. FC itself \
          gives up after 120s.",
+    ),
+    Key::new(
+        "start.ready",
+        Choice(&["all", "first"]),
+        "all",
+        "How many warm workers /initialize waits for before it is answered with 200.",
     ),
     Key::new(
         "queue.depth",
@@ -327,10 +340,117 @@ pub const KEYS: &[Key] = &[
     )
     .flag("--access-log"),
     Key::new(
+        "log.markers",
+        Choice(&["auto", "on", "off"]),
+        "auto",
+        "Whether `FC Invoke Start RequestId: …` and its like are written to stdout. auto: for requests that name a \
+         service (x-fc-service-name), because the platform's third version, which has none, writes them itself.",
+    ),
+    Key::new(
+        "hooks.initialize",
+        Choice(HookMode::WORDS),
+        "answer",
+        "Who answers POST /initialize. answer: we do, with 200 when the workers are warm (start.ready), else 404. \
+         forward, fanout: we do, once one worker, or every worker, has answered it as well. off: it is a request \
+         like any other.",
+    ),
+    Key::new(
+        "hooks.initialize_deadline",
+        Period(Refused),
+        "60s",
+        "How long each worker has for /initialize, where workers are asked, counted from the moment they are warm.",
+    ),
+    Key::new(
+        "hooks.pre_freeze",
+        Choice(HookMode::WORDS),
+        "answer",
+        "Who answers GET /pre-freeze. answer: we do, with 200 as soon as every log line has been written. forward, \
+         fanout, off: as for hooks.initialize.",
+    ),
+    Key::new(
+        "hooks.pre_freeze_deadline",
+        Period(Refused),
+        "3s",
+        "How long each worker has for /pre-freeze, where workers are asked.",
+    ),
+    Key::new(
+        "hooks.pre_stop",
+        Choice(HookMode::WORDS),
+        "answer",
+        "Who answers GET /pre-stop. answer: we do, with 200 when no request is in flight any more, or \
+         drain.deadline is over. forward, fanout, off: as for hooks.initialize.",
+    ),
+    Key::new(
+        "hooks.pre_stop_deadline",
+        Period(Refused),
+        "3s",
+        "How long each worker has for /pre-stop, where workers are asked, counted from the end of the drain.",
+    ),
+    Key::new(
+        "hooks.restart",
+        Switch,
+        "false",
+        "Whether a hook that a worker answers with 5xx is answered with 500: the platform then restarts the \
+         instance, whatever is in flight. false: with 404, a failure that it reports and survives.",
+    ),
+    Key::new(
+        "health.path",
+        Target,
+        "/_warmfront/health",
+        "The path that tells the pool's state: 200 while a worker is ready, else 503. It needs no slot and is not \
+         logged. Empty: none.",
+    ),
+    Key::new(
+        "events.path",
+        Target,
+        "",
+        "The path under which workers take events (POST /invoke). Empty: unchanged.",
+    ),
+    Key::new(
+        "events.failed",
+        Words,
+        "",
+        "Statuses of workers that make an event a failed invocation, such as 5xx or 429: the answer gets \
+         `x-fc-status: 404`, unless the worker has set that itself. Without it none does.",
+    ),
+    Key::new(
+        "thaw.path",
+        Target,
+        "",
+        "After a thaw every worker gets a POST with this path, beside the requests that come. Empty: none does.",
+    ),
+    Key::new(
+        "replay.methods",
+        Choice(&["safe", "idempotent"]),
+        "safe",
+        "Methods that are sent again when a worker most likely did not execute them. safe: GET, HEAD, OPTIONS, TRACE. \
+         idempotent: PUT and DELETE as well. What provably reached no worker is sent again whatever its method.",
+    ),
+    Key::new(
+        "replay.idempotency_key",
+        Switch,
+        "true",
+        "Whether a request with Idempotency-Key or X-Idempotency-Key counts as such a method.",
+    ),
+    Key::new(
+        "replay.unread",
+        Switch,
+        "false",
+        "Whether any request is sent again, POST included, that was one write of at most 4 KiB to a Unix socket \
+         which the worker closed with bytes unread. A server that reads in blocks has then read nothing of it.",
+    ),
+    Key::new(
+        "replay.budget",
+        Number(0, 100),
+        "20",
+        "Such replays for every hundred requests, counted over ten seconds, ten at least. 0: none, but for what \
+         provably reached no worker.",
+    ),
+    Key::new(
         "drain.deadline",
         Period(Allowed),
         "25s",
-        "How long requests in flight may still run after TERM. 0s cuts them at once.",
+        "How long requests in flight may still run after TERM, and how long /pre-stop waits for them. 0s: not at all.",
     ),
 ];
 

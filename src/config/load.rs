@@ -20,7 +20,8 @@ use super::read;
 use super::resolve::{self, BOOTSTRAP, Facts, Program};
 use crate::error::Problem;
 
-/// The file that is read when nobody names one and it exists.
+/// The file that is read when nobody names one and it exists: in the working directory, or beside this
+/// binary if that is named like the platform's bootstrap.
 pub const DEFAULT_FILE: &str = "warmfront.toml";
 
 /// Where programs are looked for when `PATH` is not set, as libc does.
@@ -155,7 +156,10 @@ fn read_file(flags: &Flags, world: &World, layers: &mut Layers) {
     let (path, source, chosen_by) = match (&flags.config, named) {
         (Some(path), _) => (path.clone(), Source::Flag("--config"), "named by --config"),
         (None, Some(path)) => (path.into(), Source::Env(ENV_CONFIG.to_owned()), "named by WARMFRONT_CONFIG"),
-        (None, None) => (world.dir.join(DEFAULT_FILE), Source::Default, "found in the working directory"),
+        (None, None) => match beside_bootstrap(world) {
+            Some(path) => (path, Source::Default, "found beside the bootstrap"),
+            None => (world.dir.join(DEFAULT_FILE), Source::Default, "found in the working directory"),
+        },
     };
     match std::fs::read(&path) {
         Ok(bytes) => {
@@ -169,6 +173,14 @@ fn read_file(flags: &Flags, world: &World, layers: &mut Layers) {
             layers.findings.push(Finding::new(source, None, Problem::new(what, format!("{error}."), fix)));
         }
     }
+}
+
+/// The file beside this binary, if the binary is the platform's start command: nobody promises the working
+/// directory in which that is run. One in the working directory is preferred.
+fn beside_bootstrap(world: &World) -> Option<PathBuf> {
+    let is_bootstrap = world.current_exe.file_name() == world.bootstrap.file_name();
+    let beside = world.current_exe.with_file_name(DEFAULT_FILE);
+    (is_bootstrap && !world.dir.join(DEFAULT_FILE).exists() && beside.exists()).then_some(beside)
 }
 
 fn read_env(env: &BTreeMap<OsString, OsString>, layers: &mut Layers) {

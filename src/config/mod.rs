@@ -7,8 +7,10 @@
 pub mod keys;
 pub mod layers;
 pub mod load;
+pub mod platform;
 pub mod resolve;
 pub mod show;
+pub mod statuses;
 pub mod units;
 
 mod file;
@@ -17,6 +19,7 @@ mod nearest;
 mod read;
 mod secret;
 
+pub use platform::{Platform, Readiness, Replay};
 pub use secret::is_secret;
 
 use std::ffi::OsString;
@@ -40,6 +43,10 @@ pub struct Config {
     pub limits: Limits,
     /// How a request is reported.
     pub access_log: AccessLog,
+    /// How the platform is spoken to.
+    pub platform: Platform,
+    /// What may be sent to a second worker.
+    pub replay: Replay,
     /// How long requests in flight may still run after TERM before they are cut.
     pub drain_deadline: Duration,
 }
@@ -68,10 +75,12 @@ pub struct Workers {
     pub protocol: Protocol,
     /// Bound on one connect to a worker, retries for a full backlog included.
     pub connect_timeout: Duration,
-    /// Whether each request tells its worker `x-warmfront-start: cold|warm`.
+    /// Whether each request tells its worker `x-warmfront-start: cold|warm|thawed`.
     pub tell_start: bool,
     /// How long, from exec, requests are held for the first worker to become ready.
     pub start_deadline: Duration,
+    /// How many must be ready before the instance counts as initialised.
+    pub readiness: Readiness,
 }
 
 /// Concurrent requests one worker may hold, and why that number.

@@ -118,6 +118,26 @@ pub(super) fn period(value: &Value, zero: Zero) -> Result<Duration, Bad> {
     Ok(period)
 }
 
+/// A path as requests have it, or nothing for none.
+pub(super) fn target(value: &Value) -> Result<Option<String>, Bad> {
+    let fix = "Set a path such as /healthz, or nothing for none";
+    let text = as_text(value).ok_or_else(|| Bad::new("is no path", "", fix))?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if !text.starts_with('/') {
+        return Err(Bad::new("is no path", "A path begins with a slash.", fix));
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#')) {
+        return Err(Bad::new("is no path", "A path has no spaces, no query, and only visible ASCII.", fix));
+    }
+    if text.len() > Kind::TARGET_MAX_BYTES {
+        let why = format!("At most {} bytes fit.", Kind::TARGET_MAX_BYTES);
+        return Err(Bad::new("is too long", why, fix));
+    }
+    Ok(Some(text.into()))
+}
+
 /// Bytes from `min` to `max`.
 pub(super) fn size(value: &Value, min: u64, max: u64) -> Result<u64, Bad> {
     let quote = if matches!(value, Value::Word(_)) { "" } else { "\"" };
@@ -174,20 +194,23 @@ pub(super) fn path(value: &Value) -> Result<PathBuf, Bad> {
     Ok(text.into())
 }
 
-/// Program and arguments. Never empty, and the first word is not empty.
-pub(super) fn words(value: &Value) -> Result<Vec<OsString>, Bad> {
-    let example = "Write it as [\"node\", \"server.js\"]";
-    let words = match value {
-        Value::Word(line) => line
+/// A list of words, perhaps empty.
+pub(super) fn list(value: &Value, why: &str, example: &str) -> Result<Vec<OsString>, Bad> {
+    match value {
+        Value::Word(line) => Ok(line
             .as_bytes()
             .split(u8::is_ascii_whitespace)
             .filter(|word| !word.is_empty())
             .map(|word| OsString::from_vec(word.to_vec()))
-            .collect(),
-        _ => texts(value).ok_or_else(|| {
-            Bad::new("is not a list of texts", "No shell runs it, so each word is one text.", example)
-        })?,
-    };
+            .collect()),
+        _ => texts(value).ok_or_else(|| Bad::new("is not a list of texts", why, example)),
+    }
+}
+
+/// Program and arguments. Never empty, and the first word is not empty.
+pub(super) fn words(value: &Value) -> Result<Vec<OsString>, Bad> {
+    let example = "Write it as [\"node\", \"server.js\"]";
+    let words = list(value, "No shell runs it, so each word is one text.", example)?;
     words.iter().try_for_each(no_nul)?;
     match words.first() {
         Some(program) if !program.is_empty() => Ok(words),

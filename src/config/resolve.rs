@@ -17,8 +17,8 @@ use super::layers::{Finding, Layers, Source, Value, in_order};
 use super::read::{self, Bad};
 use super::units::{period_text, size_text};
 use super::{
-    AccessLog, CommandChoice, Config, Limits, Listen, Protocol, Queue, Slots, Spawn, Transport, WorkerSource,
-    Workers,
+    AccessLog, CommandChoice, Config, Limits, Listen, Protocol, Queue, Readiness, Slots, Spawn, Transport,
+    WorkerSource, Workers,
 };
 use crate::error::Problem;
 
@@ -135,6 +135,8 @@ impl Judge<'_> {
             },
             limits: self.limits(),
             access_log,
+            platform: self.platform(),
+            replay: self.replay(),
             drain_deadline: self.period("drain.deadline"),
         }
     }
@@ -206,6 +208,10 @@ impl Judge<'_> {
                 tell_start || demo
             },
             start_deadline: self.period("start.deadline"),
+            readiness: match self.choice("start.ready") {
+                0 => Readiness::All,
+                _ => Readiness::First,
+            },
         }
     }
 
@@ -498,5 +504,6 @@ fn to_u32(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
+mod platform;
 #[cfg(test)]
 mod tests;

@@ -9,9 +9,10 @@ use std::fmt::Write as _;
 
 use super::keys::{KEYS, Key};
 use super::layers::{Layers, Source, Value};
+use super::platform::{Hooks, Markers};
 use super::secret::masked;
 use super::units::{period_text, size_text};
-use super::{AccessLog, CommandChoice, Config, Protocol, Spawn, Transport, WorkerSource};
+use super::{AccessLog, CommandChoice, Config, Protocol, Readiness, Spawn, Transport, WorkerSource};
 
 /// The listing, one key per line, comments aligned, ending with a newline.
 #[must_use]
@@ -133,10 +134,49 @@ fn value(path: &str, config: &Config) -> Option<String> {
             AccessLog::Json => "\"json\"".to_owned(),
         },
         "drain.deadline" => period(config.drain_deadline),
+        "start.ready" => match workers.readiness {
+            Readiness::All => "\"all\"".to_owned(),
+            Readiness::First => "\"first\"".to_owned(),
+        },
+        path if platform_value(path, config).is_some() => return platform_value(path, config),
         _ => match &workers.source {
             WorkerSource::Spawn(spawn) => return spawn_value(path, spawn),
             WorkerSource::Sockets(_) => return None,
         },
+    })
+}
+
+fn platform_value(path: &str, config: &Config) -> Option<String> {
+    let Config { platform, replay, .. } = config;
+    let Hooks { initialize, pre_freeze, pre_stop, restart } = platform.hooks;
+    let quoted = |plain: &str| text(OsStr::new(plain));
+    let target = |path: &Option<String>| quoted(path.as_deref().unwrap_or_default());
+    let period = |period| quoted(&period_text(period));
+    Some(match path {
+        "hooks.initialize" => quoted(initialize.mode.word()),
+        "hooks.initialize_deadline" => period(initialize.deadline),
+        "hooks.pre_freeze" => quoted(pre_freeze.mode.word()),
+        "hooks.pre_freeze_deadline" => period(pre_freeze.deadline),
+        "hooks.pre_stop" => quoted(pre_stop.mode.word()),
+        "hooks.pre_stop_deadline" => period(pre_stop.deadline),
+        "hooks.restart" => restart.to_string(),
+        "health.path" => target(&platform.health_path),
+        "events.path" => target(&platform.events.path),
+        "events.failed" => {
+            let words = platform.events.failed.words();
+            list(words.iter().map(OsStr::new))
+        }
+        "thaw.path" => target(&platform.thaw_path),
+        "log.markers" => quoted(match platform.markers {
+            Markers::Auto => "auto",
+            Markers::On => "on",
+            Markers::Off => "off",
+        }),
+        "replay.methods" => quoted(if replay.idempotent { "idempotent" } else { "safe" }),
+        "replay.idempotency_key" => replay.keyed.to_string(),
+        "replay.unread" => replay.unread.to_string(),
+        "replay.budget" => replay.budget_percent.to_string(),
+        _ => return None,
     })
 }
 

@@ -28,6 +28,7 @@ use crate::proxy::exchange::Head;
 use crate::proxy::in_flight::Context;
 use crate::proxy::reply::LocalReply;
 use crate::proxy::serve::serve;
+use crate::telemetry::tally::{Count, count};
 
 /// After a closing answer: how long and how much is still read, so that unread bytes do not
 /// turn our close into a reset that destroys the answer on its way.
@@ -75,7 +76,7 @@ pub(super) async fn serve_http1<C: Stream, D: Dial>(
         let (request, buffer) = match read_head(&plane, &mut client, &resting, rest.take()).await {
             Incoming::Request(request, buffer) => (request, buffer),
             Incoming::Nothing => continue,
-            Incoming::End => return,
+            Incoming::End => return count(Count::ClientClosed),
             // What was answered before may still be on its way, and a next request too.
             Incoming::Over if has_served => return linger(client, plane.buffers.get()).await,
             Incoming::Over => return,
@@ -228,7 +229,15 @@ async fn refuse<C: Stream, D: Dial>(
     reply: impl FnOnce(RequestId) -> LocalReply,
 ) {
     let received = buffer.filled().len();
-    let head = Head { method: b"-", target: b"-", request_id: None, last_hop: None, received };
+    let head = Head {
+        method: b"-",
+        target: b"-",
+        request_id: None,
+        control_path: None,
+        names_service: false,
+        last_hop: None,
+        received,
+    };
     let context = Context::begin(&plane.proxy, head);
     let reply = reply(context.id);
     let bytes = reply.to_bytes(true, false);

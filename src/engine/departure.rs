@@ -19,9 +19,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::{Sleep, sleep};
-
 use super::Stream;
+use crate::clock::{self, Timer};
 
 /// Silence after a FIN before the question is asked.
 const GRACE: Duration = Duration::from_millis(20);
@@ -44,11 +43,11 @@ pub(super) enum Departure {
     Watching,
     /// Unread bytes are there (a body that waits, the next request); an end behind them raises no
     /// event and is looked for.
-    Behind(Pin<Box<Sleep>>),
+    Behind(Timer),
     /// A FIN came; waiting before the question.
     Silent(Box<Silence>),
     /// The question was asked; looking for a reset, this many looks so far.
-    Asked(Pin<Box<Sleep>>, usize),
+    Asked(Timer, usize),
     /// It finished speaking and waits for the answer.
     HalfClosed,
 }
@@ -56,7 +55,7 @@ pub(super) enum Departure {
 /// The time after a FIN.
 #[derive(Debug)]
 pub(super) struct Silence {
-    timer: Pin<Box<Sleep>>,
+    timer: Timer,
     /// Bytes of the answer that had certainly left when the FIN came.
     sent_at_fin: u64,
     /// Bytes of the answer that had left when the timer was set.
@@ -69,7 +68,7 @@ impl Silence {
     }
 
     fn lasting(pause: Duration, sent_at_fin: u64, sent: u64) -> Departure {
-        Departure::Silent(Box::new(Self { timer: Box::pin(sleep(pause)), sent_at_fin, sent }))
+        Departure::Silent(Box::new(Self { timer: clock::timer(pause), sent_at_fin, sent }))
     }
 }
 
@@ -102,7 +101,7 @@ impl Departure {
     /// asked, and one who sends more requests before it ends is rather waiting than gone.
     fn look_behind<S: Stream>(client: &S, sent: u64) -> Self {
         match client.has_ended() {
-            false => Self::Behind(Box::pin(sleep(BEHIND))),
+            false => Self::Behind(clock::timer(BEHIND)),
             true if sent == 0 => Silence::after(0, 0),
             true => Self::HalfClosed,
         }
@@ -129,18 +128,18 @@ impl Departure {
                     Poll::Ready(Err(_)) => return Poll::Ready(Advice::Gone),
                 },
                 Self::Behind(timer) => {
-                    ready!(timer.as_mut().poll(cx));
+                    ready!(Pin::new(timer).poll(cx));
                     // The bytes may have been read meanwhile.
                     *self = Self::Watching;
                 }
                 Self::Silent(silence) => {
-                    ready!(silence.timer.as_mut().poll(cx));
+                    ready!(Pin::new(&mut silence.timer).poll(cx));
                     if client.pending_error().is_some() {
                         return Poll::Ready(Advice::Gone);
                     }
                     match answer {
                         Answer::NotBegun => {
-                            *self = Self::Asked(Box::pin(sleep(LOOKS[0])), 1);
+                            *self = Self::Asked(clock::timer(LOOKS[0]), 1);
                             return Poll::Ready(Advice::Ask);
                         }
                         Answer::NotBegunPlain | Answer::Early => *self = Self::HalfClosed,
@@ -153,12 +152,12 @@ impl Departure {
                     }
                 }
                 Self::Asked(timer, looks) => {
-                    ready!(timer.as_mut().poll(cx));
+                    ready!(Pin::new(timer).poll(cx));
                     if client.pending_error().is_some() {
                         return Poll::Ready(Advice::Gone);
                     }
                     *self = match LOOKS.get(*looks) {
-                        Some(&pause) => Self::Asked(Box::pin(sleep(pause)), *looks + 1),
+                        Some(&pause) => Self::Asked(clock::timer(pause), *looks + 1),
                         None => Self::HalfClosed,
                     };
                 }

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::connection::serve_connection;
+use super::errand::{self, News};
 use super::plane::Plane;
 use super::sockets::{Sockets, WorkerStream};
 use crate::clock;
@@ -60,6 +61,7 @@ pub struct Manners {
 #[derive(Debug)]
 pub struct DataPlane {
     orders: watch::Sender<Order>,
+    news: watch::Sender<Option<Arc<str>>>,
     running: watch::Receiver<usize>,
     idle: Arc<Idle<WorkerStream>>,
     threads: Vec<JoinHandle<()>>,
@@ -75,6 +77,8 @@ impl DataPlane {
         // Each thread holds a place ready for the next connection.
         let places = Places::new(manners.connections_max.max(listeners.len()));
         let (orders, _) = watch::channel(Order::Serve);
+        let (news, first_news) = watch::channel(None);
+        let mut first_news = Some(first_news);
         let (running_sender, running) = watch::channel(listeners.len());
         let running_sender = Arc::new(running_sender);
         let mut threads = Vec::new();
@@ -82,13 +86,15 @@ impl DataPlane {
             let proxy = Arc::clone(proxy);
             let (idle, places, orders) = (Arc::clone(&idle), places.clone(), orders.subscribe());
             let running = Arc::clone(&running_sender);
+            // One thread is enough to carry news.
+            let news = first_news.take();
             let thread = std::thread::Builder::new().name(format!("data-{index}")).spawn(move || {
                 let left = Left(running);
                 let serving = run(|| {
                     let Manners { limits, connect_timeout, protocol, .. } = manners;
                     let sockets = Sockets::new(protocol, limits);
                     let plane = Plane::new(proxy, idle, index, sockets, limits, connect_timeout);
-                    serve_listener(listener, plane, places, orders)
+                    serve_listener(listener, plane, places, orders, news)
                 });
                 if let Err(error) = serving {
                     say::error(format_args!("data-plane thread {index} could not start: {error}"));
@@ -97,7 +103,7 @@ impl DataPlane {
             })?;
             threads.push(thread);
         }
-        Ok(Self { orders, running, idle, threads })
+        Ok(Self { orders, news, running, idle, threads })
     }
 
     /// Forgets idle connections to workers that are not in `pool`.
@@ -108,6 +114,11 @@ impl DataPlane {
     /// Gives the order to all threads.
     pub fn order(&self, order: Order) {
         self.orders.send_replace(order);
+    }
+
+    /// Sends `message`, a whole request, to every worker, beside the requests that come.
+    pub fn tell_workers(&self, message: &str) {
+        self.news.send_replace(Some(message.into()));
     }
 
     /// Resolves when every thread has left.
@@ -187,8 +198,14 @@ async fn serve_listener(
     plane: Rc<Plane<Sockets>>,
     places: Places,
     mut orders: watch::Receiver<Order>,
+    news: Option<News>,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    // Dropped with the thread's work, and its errands with it.
+    let mut courier = JoinSet::new();
+    if let Some(news) = news {
+        courier.spawn_local(errand::carry(Rc::clone(&plane), news));
+    }
     let mut connections = JoinSet::new();
     let (mut complaint, mut place) = (Complaint::default(), None);
     loop {

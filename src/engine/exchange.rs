@@ -1,28 +1,33 @@
 //! One request on an HTTP/1 client connection, as the walk sees it.
 
 use std::future::poll_fn;
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::sync::Arc;
 use std::task::Poll;
 
 use tokio::io::AsyncWriteExt as _;
 
 use super::buffer::Buffer;
 use super::departure::{Advice, Answer, CONTINUE, Departure};
+use super::errand;
 use super::pace::{Pace, within};
 use super::plane::Plane;
 use super::relay::{End, Relay, RequestBytes, poll_fill};
 use super::response::ResponseBytes;
 use super::tunnel::{Ended, Tunnel};
 use super::{Dial, Stream};
+use crate::fc::kind::Kind;
 use crate::http1::Span;
 use crate::http1::body::Body;
+use crate::http1::lines::kept_fields;
 use crate::http1::request::Request;
 use crate::http1::rewrite::rewrite;
 use crate::id::REQUEST_ID_HEADER;
-use crate::proxy::exchange::{Cause, Collected, Delivery, Exchange, Failed, Head};
+use crate::proxy::exchange::{Cause, Collected, Delivery, Exchange, Failed, Head, Promise};
 use crate::proxy::in_flight::{Context, InFlight};
 use crate::proxy::reply::LocalReply;
 use crate::telemetry::access::Outcome;
+use crate::upstream::pool::Worker;
 
 /// The header that tells a worker whether its request started cold or warm.
 const START_HEADER: &str = "x-warmfront-start";
@@ -66,7 +71,9 @@ pub(super) struct Http1Exchange<'a, C, D: Dial> {
 struct Failure {
     cause: Cause,
     delivery: Delivery,
-    repeatable: bool,
+    /// Whether the request is still held whole.
+    is_held: bool,
+    promise: Promise,
     /// Whether the connection had waited idle before.
     was_idle: bool,
 }
@@ -185,7 +192,21 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
             buffer.bytes_mut()[digit] = b'1';
         }
         let dropped = self.request.dropped();
-        buffer.start = rewrite(buffer.bytes_mut(), at, self.head_len, dropped, &lines[..added], end);
+        let events_path = &self.plane.proxy.events.path;
+        buffer.start = match events_path.as_deref().filter(|_| in_flight.context().kind == Kind::Event) {
+            None => rewrite(buffer.bytes_mut(), at, self.head_len, dropped, &lines[..added], end),
+            Some(path) => {
+                let bytes = &buffer.bytes_mut()[at..];
+                let start = [self.request.method.of_head(bytes), b" ", path.as_bytes()].concat();
+                let target = Span { start: 0, end: self.request.target.end };
+                let below = dropped.iter().filter(|span| span.start >= target.end);
+                let dropped: Vec<Span> = std::iter::once(target).chain(below.copied()).collect();
+                let rest = rewrite(buffer.bytes_mut(), at, self.head_len, &dropped, &lines[..added], end);
+                let at = rest - start.len();
+                buffer.bytes_mut()[at..rest].copy_from_slice(&start);
+                at
+            }
+        };
         self.head_len = end - buffer.start;
     }
 
@@ -193,7 +214,7 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
     ///
     /// # Cancel safety
     /// What was not sent stays in `question`: a part of it would spoil the answer behind it.
-    async fn finish_question(&mut self) -> std::io::Result<()> {
+    async fn finish_question(&mut self) -> io::Result<()> {
         while !self.question.is_empty() {
             let written = self.client.write(self.question).await?;
             self.question = &self.question[written..];
@@ -217,7 +238,7 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
 
     /// One try on one connection.
     async fn attempt<'g>(&mut self, in_flight: &mut InFlight<'g>) -> Result<(), Failure> {
-        let worker = std::sync::Arc::clone(in_flight.worker());
+        let worker = Arc::clone(in_flight.worker());
         let connection = match self.plane.connection(&worker).await {
             Ok(connection) => connection,
             Err(error) => {
@@ -225,7 +246,8 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
                 return Err(Failure {
                     cause: Cause::Connect(error),
                     delivery: Delivery::Nothing,
-                    repeatable: true,
+                    is_held: true,
+                    promise: Promise::default(),
                     was_idle: false,
                 });
             }
@@ -243,6 +265,8 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
         let mut buffer = self.take_buffer();
         self.edit_head(&mut buffer, in_flight);
         let (next, until) = (buffer.start, buffer.start + self.head_len + self.body_len);
+        let is_event = in_flight.context().kind == Kind::Event;
+        let failures = is_event.then_some(&self.plane.proxy.events.failed);
         let mut relay = Relay {
             plane: self.plane,
             client: &mut *self.client,
@@ -253,10 +277,16 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
                 next,
                 until,
                 written: 0,
+                writes: 0,
                 intact: true,
                 stopped: false,
             },
-            down: ResponseBytes::new(&self.plane.limits, std::mem::take(&mut self.question), self.continued),
+            down: ResponseBytes::new(
+                &self.plane.limits,
+                std::mem::take(&mut self.question),
+                self.continued,
+                failures,
+            ),
             connection: Some(connection),
             in_flight,
             departure: std::mem::take(&mut self.departure),
@@ -316,8 +346,14 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
             }
             End::Failed(cause, delivery) => {
                 self.question = relay.down.own();
-                let repeatable = self.request.repeatable && intact && self.body.is_complete();
-                Some(Failure { cause, delivery, repeatable, was_idle })
+                let is_held = intact && self.body.is_complete();
+                let head = if is_held { &buffer.filled()[..self.head_len] } else { &[][..] };
+                let promise = Promise {
+                    safe: self.request.repeatable,
+                    idempotent: self.request.idempotent,
+                    keyed: is_held && is_keyed(head),
+                };
+                Some(Failure { cause, delivery, is_held, promise, was_idle })
             }
         };
         self.held = match &failure {
@@ -329,6 +365,16 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
         };
         failure.map_or(Ok(()), Err)
     }
+}
+
+/// Whether a head bears a key by which its worker knows the request again: what the platform's own client
+/// takes for leave to repeat it.
+fn is_keyed(head: &[u8]) -> bool {
+    kept_fields(head, &[]).any(|(name, value)| {
+        !value.is_empty()
+            && (name.eq_ignore_ascii_case(b"idempotency-key")
+                || name.eq_ignore_ascii_case(b"x-idempotency-key"))
+    })
 }
 
 /// One less, in as many digits: `10` becomes `09`. Zero stays.
@@ -358,6 +404,8 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
                 .filter(|&digits| is_last(digits))
                 .map(|_| &bytes[..self.head_len]),
             request_id: self.request.request_id.map(|span| span.of_head(bytes)),
+            control_path: self.request.control_path.map(|span| span.of_head(bytes)),
+            names_service: self.request.names_service,
             received: self.head_len + self.body_len,
         }
     }
@@ -437,11 +485,47 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
                 }) => {}
                 // It said which protocol it speaks; from now on it is told in that one.
                 Err(Failure { cause: Cause::Protocol(_), delivery: Delivery::Nothing, .. }) => {}
-                Err(Failure { cause, delivery, repeatable, .. }) => {
-                    return Err(Failed { in_flight, cause, delivery, repeatable });
+                Err(Failure { cause, delivery, is_held, promise, .. }) => {
+                    return Err(Failed { in_flight, cause, delivery, is_held, promise });
                 }
             }
         }
+    }
+
+    fn errand(&self, context: &Context) -> Vec<u8> {
+        let bytes = self.bytes();
+        let head = &bytes[..self.head_len];
+        let mut message = Vec::with_capacity(head.len() + LINES_BYTES);
+        message.extend_from_slice(self.request.method.of_head(bytes));
+        message.push(b' ');
+        message.extend_from_slice(self.request.target.of_head(bytes));
+        message.extend_from_slice(b" HTTP/1.1\r\n");
+        let is_of_body = |name: &[u8]| {
+            ["content-length", "transfer-encoding", "expect"]
+                .iter()
+                .any(|it| name.eq_ignore_ascii_case(it.as_bytes()))
+        };
+        for (name, value) in kept_fields(head, self.request.dropped()).filter(|(name, _)| !is_of_body(name)) {
+            for part in [name, b": ", value, b"\r\n"] {
+                message.extend_from_slice(part);
+            }
+        }
+        if !self.request.has_host {
+            message.extend_from_slice(b"Host: localhost\r\n");
+        }
+        if self.request.request_id.is_none() {
+            message.extend_from_slice(format!("{REQUEST_ID_HEADER}: {}\r\n", context.id).as_bytes());
+        }
+        message.extend_from_slice(b"Content-Length: 0\r\n\r\n");
+        message
+    }
+
+    async fn run_errand(&self, worker: &Arc<Worker>, message: &[u8]) -> io::Result<u16> {
+        errand::run(self.plane, worker, message).await
+    }
+
+    fn forget_idle(&self) {
+        self.plane.idle.forget();
     }
 
     async fn reply(&mut self, context: Context, reply: LocalReply) {

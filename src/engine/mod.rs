@@ -9,6 +9,7 @@ mod buffer;
 mod connection;
 mod departure;
 pub mod epoll;
+mod errand;
 mod exchange;
 mod h2;
 mod pace;

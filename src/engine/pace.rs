@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Sleep, sleep};
+use crate::clock::{self, Timer};
 
 /// Bytes that must move within one window.
 const STEP: u64 = 4 << 10;
@@ -24,7 +24,7 @@ pub(super) struct Pace {
 
 #[derive(Debug)]
 struct Running {
-    timer: Pin<Box<Sleep>>,
+    timer: Timer,
     /// Bytes moved when the window began.
     from: u64,
 }
@@ -50,8 +50,8 @@ impl Pace {
         }
         loop {
             let running =
-                self.running.get_or_insert_with(|| Running { timer: Box::pin(sleep(window)), from: moved() });
-            if running.timer.as_mut().poll(cx).is_pending() {
+                self.running.get_or_insert_with(|| Running { timer: clock::timer(window), from: moved() });
+            if Pin::new(&mut running.timer).poll(cx).is_pending() {
                 return Poll::Pending;
             }
             if moved() < running.from + STEP {
@@ -65,7 +65,7 @@ impl Pace {
 /// What `future` gives within `limit`; `None` if that is over first.
 pub(super) async fn within<F: Future>(limit: Option<Duration>, future: F) -> Option<F::Output> {
     match limit {
-        Some(limit) => tokio::time::timeout(limit, future).await.ok(),
+        Some(limit) => clock::timeout(limit, future).await,
         None => Some(future.await),
     }
 }

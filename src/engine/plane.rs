@@ -5,21 +5,25 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
-
-use tokio::time::sleep;
+use std::time::{Duration, Instant};
 
 use super::buffer::BufferPool;
 use super::{Dial, Stream as _};
 use crate::clock;
 use crate::config::Limits;
 use crate::proxy::Proxy;
+use crate::proxy::in_flight::InFlight;
 use crate::sync::yield_now;
+use crate::telemetry::say;
+use crate::telemetry::tally::{Count, count};
 use crate::upstream::idle::{Connection, Idle, Opening};
 use crate::upstream::pool::Worker;
 
 /// Pauses while a worker's backlog is full: its kernel refuses at once instead of queueing.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(1);
+
+/// Between two warnings of answers with large heads.
+const LARGE_HEAD_PAUSE: Duration = Duration::from_secs(1);
 
 /// One data-plane thread.
 pub(super) struct Plane<D: Dial> {
@@ -31,6 +35,7 @@ pub(super) struct Plane<D: Dial> {
     pub(super) limits: Limits,
     pub(super) connect_timeout: Duration,
     draining: Cell<bool>,
+    large_head_warned: Cell<Option<Instant>>,
     resting: RefCell<Resters>,
 }
 
@@ -60,6 +65,7 @@ impl<D: Dial> Plane<D> {
             limits,
             connect_timeout,
             draining: Cell::new(false),
+            large_head_warned: Cell::new(None),
             resting: RefCell::default(),
         })
     }
@@ -77,6 +83,38 @@ impl<D: Dial> Plane<D> {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// Whether an idle connection can carry a request. One from before a freeze may look quiet and close at
+    /// once: its worker's timers have expired meanwhile, and are about to be looked at.
+    fn is_usable(&self, connection: &mut Connection<D::Stream>) -> bool {
+        let is_fresh = connection.freezes == clock::look();
+        if !is_fresh {
+            count(Count::IdleGivenUp);
+        }
+        is_fresh && connection.stream.is_quiet()
+    }
+
+    /// Names a request whose answer the platform will not take. Not every one: each costs a write to stderr.
+    pub(super) fn warn_of_large_head(&self, in_flight: &InFlight<'_>, bytes: usize) {
+        count(Count::LargeHead);
+        let now = clock::now();
+        let warned = self.large_head_warned.get();
+        if warned.is_none_or(|at| now.saturating_duration_since(at) >= LARGE_HEAD_PAUSE) {
+            self.large_head_warned.set(Some(now));
+            say::warn(format_args!(
+                "{}: the answer's head is {bytes} bytes long; the platform allows 8 KiB and answers its client with \
+                 502. Send less of it (cookies?)",
+                in_flight.context().id
+            ));
+        }
+    }
+
+    /// Keeps a connection for the next request. Before its slot goes back.
+    pub(super) fn rest(&self, mut connection: Connection<D::Stream>) {
+        connection.uses += 1;
+        connection.freezes = clock::freeze_count();
+        self.idle.put(self.thread, connection);
+    }
+
     /// A connection to `worker`, idle or new, and whether it has served before.
     ///
     /// # Errors
@@ -85,7 +123,7 @@ impl<D: Dial> Plane<D> {
         let deadline = clock::now() + self.connect_timeout;
         let opening = loop {
             while let Some(mut connection) = self.idle.take(self.thread, worker) {
-                if connection.stream.is_quiet() {
+                if self.is_usable(&mut connection) {
                     return Ok(connection);
                 }
             }
@@ -95,7 +133,7 @@ impl<D: Dial> Plane<D> {
             // Never more connections than slots: an idle one on another thread must give way.
             match self.idle.steal(self.thread, worker) {
                 Some(mut connection) => {
-                    if connection.stream.is_quiet() {
+                    if self.is_usable(&mut connection) {
                         return connection.convert(|stream| self.dial.adopt(stream));
                     }
                 }
@@ -110,7 +148,7 @@ impl<D: Dial> Plane<D> {
                 Ok(stream) => return Ok(Connection::new(stream, opening)),
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
                 Err(_) if clock::now() >= deadline => return Err(io::ErrorKind::TimedOut.into()),
-                Err(_) => sleep(BACKLOG_PAUSE).await,
+                Err(_) => clock::sleep(BACKLOG_PAUSE).await,
             }
         }
     }

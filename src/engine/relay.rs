@@ -27,6 +27,9 @@ use crate::proxy::in_flight::InFlight;
 use crate::telemetry::access::Outcome;
 use crate::upstream::idle::Connection;
 
+/// Longest request of which one write makes one block of the kernel, and every server's first read takes it whole.
+const ONE_WRITE_MAX: u64 = 4 << 10;
+
 /// How an exchange with a worker ended.
 #[derive(Debug)]
 pub(super) enum End {
@@ -42,6 +45,9 @@ pub(super) enum End {
     Failed(Cause, Delivery),
 }
 
+/// The platform answers with 502 in place of an answer whose head is longer (FC contract §3.1).
+const PLATFORM_HEAD_MAX: usize = 8 << 10;
+
 /// The request's bytes on their way to the worker.
 #[derive(Debug)]
 pub(super) struct RequestBytes<'a> {
@@ -52,6 +58,8 @@ pub(super) struct RequestBytes<'a> {
     pub(super) until: usize,
     /// Bytes the worker's kernel took.
     pub(super) written: u64,
+    /// In how many writes.
+    pub(super) writes: u32,
     /// Whether the buffer still holds the request from its first byte.
     pub(super) intact: bool,
     /// The worker takes no more: it answered early, or closed.
@@ -129,6 +137,7 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
                 Poll::Pending => Progress::Waiting,
                 Poll::Ready(Ok(count)) => {
                     up.written += count as u64;
+                    up.writes += 1;
                     up.next += count;
                     Progress::Moved
                 }
@@ -218,6 +227,12 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
                 if !begun && self.down.has_begun() {
                     self.answered_early = !self.up.is_done();
                     self.in_flight.on_answer(self.down.status());
+                    if self.down.event_has_failed() {
+                        self.in_flight.set_failed();
+                    }
+                    if self.down.head_len() > PLATFORM_HEAD_MAX && self.request.request_id.is_some() {
+                        self.plane.warn_of_large_head(self.in_flight, self.down.head_len());
+                    }
                     if self.down.worker_is_old() {
                         self.in_flight.worker().set_http10();
                     }
@@ -259,7 +274,11 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
                 Some(connection) if self.up.intact && connection.stream.was_refused() => Delivery::Nothing,
                 _ if self.down.has_heard() => Delivery::Something,
                 _ if self.up.written == 0 => Delivery::Nothing,
-                Some(connection) if reset && connection.stream.knows_delivery() => Delivery::Unread,
+                Some(connection) if reset && connection.stream.knows_delivery() => {
+                    let up = &self.up;
+                    let is_small = up.is_done() && up.writes == 1 && up.written <= ONE_WRITE_MAX;
+                    Delivery::Unread { in_one_write: is_small }
+                }
                 _ => self.delivery(),
             };
             return Progress::Ended(End::Failed(cause_of(error), delivery));
@@ -276,12 +295,11 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
         self.in_flight.finish(Outcome::Served);
         let request_sent = self.up.is_done() && !self.up.stopped;
         self.up.stopped = true;
-        if let Some(mut connection) = self.connection.take()
+        if let Some(connection) = self.connection.take()
             && request_sent
             && self.down.connection_is_reusable()
         {
-            connection.uses += 1;
-            self.plane.idle.put(self.plane.thread, connection);
+            self.plane.rest(connection);
         }
         self.in_flight.release();
     }

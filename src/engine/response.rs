@@ -10,9 +10,12 @@ use std::rc::Rc;
 
 use super::buffer::{Buffer, BufferPool};
 use crate::config::Limits;
+use crate::config::statuses::Statuses;
+use crate::fc::event;
 use crate::http1::Parsed;
 use crate::http1::body::Body;
 use crate::http1::framing::Framing;
+use crate::http1::lines::kept_fields;
 use crate::http1::request::Request;
 use crate::http1::response::{BadResponse, Response};
 use crate::http1::rewrite::rewrite;
@@ -78,11 +81,23 @@ pub(super) struct ResponseBytes<'a> {
     ends_by_close: bool,
     /// Whether the worker answered as HTTP/1.0.
     worker_is_old: bool,
+    /// For an event: the statuses that make it fail.
+    failures: Option<&'a Statuses>,
+    /// Whether it has.
+    event_has_failed: bool,
+    /// Bytes of the final head, as the worker sent it.
+    head_len: usize,
 }
 
 impl<'a> ResponseBytes<'a> {
-    /// An answer behind `own` bytes. `continued`: whether the client was told to go on already.
-    pub(super) fn new(limits: &'a Limits, own: &'static [u8], continued: bool) -> Self {
+    /// An answer behind `own` bytes. `continued`: whether the client was told to go on already;
+    /// `failures`: the statuses that make it a failed event, if the request is one.
+    pub(super) fn new(
+        limits: &'a Limits,
+        own: &'static [u8],
+        continued: bool,
+        failures: Option<&'a Statuses>,
+    ) -> Self {
         Self {
             limits,
             buffer: None,
@@ -98,6 +113,9 @@ impl<'a> ResponseBytes<'a> {
             continued,
             ends_by_close: false,
             worker_is_old: false,
+            failures,
+            event_has_failed: false,
+            head_len: 0,
         }
     }
 
@@ -173,6 +191,16 @@ impl<'a> ResponseBytes<'a> {
     /// Whether the worker answered as HTTP/1.0.
     pub(super) fn worker_is_old(&self) -> bool {
         self.worker_is_old
+    }
+
+    /// Whether it makes its event a failed one.
+    pub(super) fn event_has_failed(&self) -> bool {
+        self.event_has_failed
+    }
+
+    /// Bytes of the final head, as the worker sent it.
+    pub(super) fn head_len(&self) -> usize {
+        self.head_len
     }
 
     /// Whether only the close will tell the client that the answer is complete.
@@ -255,6 +283,7 @@ impl<'a> ResponseBytes<'a> {
             return Ok(self.pass_interim(request, &response, at, head_end));
         }
         self.status = response.status;
+        self.head_len = response.head_len;
         if response.status == 101 {
             response.may_switch(request.upgrade.as_ref(), request_sent)?;
             return Ok(self.pass_switch(&response, at, head_end));
@@ -277,7 +306,15 @@ impl<'a> ResponseBytes<'a> {
         if request.minor_version == 0 {
             response.drop_coding();
         }
-        let mut added = AddedLines { bytes: [0; 64], len: 0 };
+        let mut added = AddedLines { bytes: [0; 96], len: 0 };
+        if let Some(failures) = self.failures {
+            let head = &buffer.filled()[..response.head_len];
+            let reported = event::reported(kept_fields(head, response.dropped()));
+            self.event_has_failed = reported.unwrap_or_else(|| failures.hold(response.status));
+            if reported.is_none() && self.event_has_failed {
+                added.push(event::FAILED_LINE);
+            }
+        }
         if reframe == Reframe::Chunk {
             added.push(b"Transfer-Encoding: chunked\r\n");
         }
@@ -444,7 +481,7 @@ impl ChunkSize {
 
 /// The few lines a head may gain.
 struct AddedLines {
-    bytes: [u8; 64],
+    bytes: [u8; 96],
     len: usize,
 }
 

@@ -76,6 +76,9 @@ pub(super) struct Gathered {
     pub(super) upgrade: bool,
     pub(super) upgrades: Vec<Upgrade>,
     pub(super) request_id: Option<Span>,
+    pub(super) control_path: Option<Span>,
+    /// Whether `x-fc-service-name` names one.
+    pub(super) names_service: bool,
     /// The whole lines of ids without a value: the platform sends fields even when they are empty.
     pub(super) empty_request_ids: Vec<Span>,
     pub(super) content_length: Option<Span>,
@@ -189,6 +192,12 @@ impl Gathered {
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 self.length.transfer_encoding(header.value);
                 self.transfer_encoding = Some(line);
+            }
+            17 if name.eq_ignore_ascii_case(b"x-fc-control-path") => {
+                self.control_path.get_or_insert(Span::of(header.value, head));
+            }
+            17 if name.eq_ignore_ascii_case(b"x-fc-service-name") => {
+                self.names_service |= !header.value.is_empty();
             }
             _ => {}
         }

@@ -30,6 +30,8 @@ pub struct Request {
     /// Whether the method may be repeated without harm (RFC 9110 §9.2.2); only those the
     /// platform itself repeats: GET, HEAD, OPTIONS, TRACE.
     pub repeatable: bool,
+    /// Whether it is PUT or DELETE, which promise the same and keep it less often.
+    pub idempotent: bool,
     /// Whether the client may wait for `100 Continue` before it sends the body: any Expect counts,
     /// because servers differ in what they take for one.
     pub expects_continue: bool,
@@ -45,6 +47,10 @@ pub struct Request {
     pub upgrade: Option<Protocols>,
     /// The value of `x-fc-request-id`, if present and not empty.
     pub request_id: Option<Span>,
+    /// The value of `x-fc-control-path`, if present: what the platform means by the request.
+    pub control_path: Option<Span>,
+    /// Whether `x-fc-service-name` is present and not empty.
+    pub names_service: bool,
     dropped: Dropped,
 }
 
@@ -189,6 +195,7 @@ impl Request {
             persistent: !found.close && (minor_version == 1 || found.keep_alive),
             is_head: method == "HEAD",
             repeatable: matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE"),
+            idempotent: matches!(method, "PUT" | "DELETE"),
             expects_continue: !found.expect.is_empty(),
             te_trailers: found.te_trailers,
             has_host: found.hosts == 1,
@@ -196,6 +203,8 @@ impl Request {
             max_forwards: found.max_forwards.filter(|_| counts_hops).filter(is_number),
             upgrade,
             request_id: found.request_id,
+            control_path: found.control_path,
+            names_service: found.names_service,
             dropped: found.dropped,
         }))
     }

@@ -7,8 +7,8 @@
 
 use super::Span;
 
-/// Free bytes that a buffer keeps in front of a head so that lines can be added.
-pub const HEADROOM: usize = 512;
+/// Free bytes that a buffer keeps in front of a head so that lines can be added and its target replaced.
+pub const HEADROOM: usize = 704;
 
 /// Closes the gaps `dropped` of the head `buffer[head_at..head_at + head_len]`,
 /// puts `added` (whole lines, CRLF included) behind its last line, and moves the

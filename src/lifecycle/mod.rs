@@ -4,8 +4,9 @@
 //!  Starting ──▶ Ready ──▶ Draining ──▶ Stopped
 //!      └────────────────────▲
 //! ```
-//! Signals (and later hooks and the admin plane) move the phase; the gate, the
+//! Signals and hooks (and later the admin plane) move the phase; the gate, the
 //! engines and the supervisor watch it. Nobody is called back.
 
 pub mod phase;
 pub mod signal;
+pub mod warmth;

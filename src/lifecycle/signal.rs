@@ -19,6 +19,8 @@ pub enum Request {
         /// The signal's number.
         signal: i32,
     },
+    /// USR1: say what has been counted.
+    Tally,
     /// HUP: reserved for reading the configuration again; say one line and go on.
     Reload,
 }
@@ -29,6 +31,7 @@ pub struct Signals {
     term: Signal,
     int: Signal,
     hup: Signal,
+    usr1: Signal,
     judge: Judge,
 }
 
@@ -42,6 +45,7 @@ impl Signals {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
             hup: signal(SignalKind::hangup())?,
+            usr1: signal(SignalKind::user_defined1())?,
             judge: Judge::default(),
         })
     }
@@ -55,6 +59,7 @@ impl Signals {
             _ = self.term.recv() => SignalKind::terminate(),
             _ = self.int.recv() => SignalKind::interrupt(),
             _ = self.hup.recv() => SignalKind::hangup(),
+            _ = self.usr1.recv() => SignalKind::user_defined1(),
         };
         self.judge.on_signal(kind)
     }
@@ -69,7 +74,9 @@ struct Judge {
 impl Judge {
     fn on_signal(&mut self, kind: SignalKind) -> Request {
         let signal = kind.as_raw_value();
-        if kind == SignalKind::hangup() {
+        if kind == SignalKind::user_defined1() {
+            Request::Tally
+        } else if kind == SignalKind::hangup() {
             Request::Reload
         } else if std::mem::replace(&mut self.is_shutdown, true) {
             Request::LeaveNow { signal }
@@ -87,6 +94,7 @@ mod tests {
     fn the_second_request_to_end_is_obeyed_at_once() {
         let mut judge = Judge::default();
         assert_eq!(judge.on_signal(SignalKind::hangup()), Request::Reload);
+        assert_eq!(judge.on_signal(SignalKind::user_defined1()), Request::Tally);
         assert_eq!(judge.on_signal(SignalKind::terminate()), Request::Shutdown { signal: 15 });
         assert_eq!(judge.on_signal(SignalKind::hangup()), Request::Reload);
         assert_eq!(judge.on_signal(SignalKind::interrupt()), Request::LeaveNow { signal: 2 });

@@ -25,6 +25,9 @@ use crate::sync::{ArcSwap, AtomicUsize, Mutex, MutexGuard};
 use crate::upstream::lease::Lease;
 use crate::upstream::pool::{Pool, Worker};
 
+/// How often a drain looks whether it is over.
+const EMPTIED_LOOK: Duration = Duration::from_millis(5);
+
 /// Why the gate said no. Each names its limit and value, so that an operator
 /// knows which one to move.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +132,27 @@ impl Gate {
     /// Whether any worker is ready.
     pub fn has_workers(&self) -> bool {
         !self.pool.load().workers().is_empty()
+    }
+
+    /// Requests so far that asked for a slot, those that asked again included.
+    pub fn asked(&self) -> u64 {
+        self.rotation.load(Ordering::Relaxed) as u64
+    }
+
+    /// Requests that hold a slot of the pool's workers.
+    pub fn in_flight(&self) -> u64 {
+        self.pool.load().workers().iter().map(|worker| u64::from(worker.in_flight())).sum()
+    }
+
+    /// Resolves when no request holds a slot or waits for one.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any time.
+    pub async fn emptied(&self) {
+        // Looked at, not told: only the last seconds of an instance wait for this, and every request would pay.
+        while self.in_flight() + self.waiting() as u64 > 0 {
+            clock::sleep(EMPTIED_LOOK).await;
+        }
     }
 
     /// Requests waiting now.

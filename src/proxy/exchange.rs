@@ -1,9 +1,12 @@
 //! What an engine must offer the walk: one request on one client connection.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::in_flight::{Context, InFlight};
 use super::reply::LocalReply;
+use crate::upstream::pool::Worker;
 
 /// One request, its head read and judged, its body not.
 ///
@@ -39,6 +42,20 @@ pub trait Exchange {
     /// Answers from the proxy itself, and ends the request of `context` with it. The connection
     /// stays usable where the reply allows it.
     async fn reply(&mut self, context: Context, reply: LocalReply);
+
+    /// The request without its body, whole, as a worker may be sent it beside the requests of slots.
+    fn errand(&self, context: &Context) -> Vec<u8>;
+
+    /// Sends `message`, a whole HTTP/1.1 request, to `worker` on a connection of its own that takes no
+    /// slot, and returns the status of the answer.
+    ///
+    /// # Errors
+    /// The connection, or an answer that is none.
+    async fn run_errand(&self, worker: &Arc<Worker>, message: &[u8]) -> io::Result<u16>;
+
+    /// Closes idle connections to workers: one that serves a single connection at a time would not
+    /// accept an errand's.
+    fn forget_idle(&self);
 }
 
 /// How [`Exchange::collect`] ended.
@@ -63,6 +80,10 @@ pub struct Head<'a> {
     pub target: &'a [u8],
     /// Value of `x-fc-request-id`, raw.
     pub request_id: Option<&'a [u8]>,
+    /// Value of `x-fc-control-path`, raw.
+    pub control_path: Option<&'a [u8]>,
+    /// Whether the platform names a service, as only its second version does.
+    pub names_service: bool,
     /// The head, whole, if its `Max-Forwards` lets it go no further (RFC 9110 §7.6.2).
     pub last_hop: Option<&'a [u8]>,
     /// Bytes of the request received so far, the head and what came with it.
@@ -79,7 +100,20 @@ pub struct Failed<'g> {
     /// What the worker may have got.
     pub delivery: Delivery,
     /// Whether the request can be sent again: its bytes are still held whole.
-    pub repeatable: bool,
+    pub is_held: bool,
+    /// What the request says about being executed twice.
+    pub promise: Promise,
+}
+
+/// What a request says about being executed twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Promise {
+    /// Its method reads only (RFC 9110 §9.2.1): GET, HEAD, OPTIONS, TRACE.
+    pub safe: bool,
+    /// Twice is as good as once (RFC 9110 §9.2.2): PUT, DELETE.
+    pub idempotent: bool,
+    /// It bears a key by which its worker knows it again.
+    pub keyed: bool,
 }
 
 /// Why a relay failed.
@@ -112,7 +146,10 @@ pub enum Delivery {
     /// (an HTTP/2 stream it refused).
     Nothing,
     /// Not all of it, says the kernel: it was reset with bytes unread, perhaps before anybody accepted it.
-    Unread,
+    Unread {
+        /// Whether it was a single small write: who reads in blocks has then read nothing of it.
+        in_one_write: bool,
+    },
     /// Something, on a connection that had served before: it may have been closing already.
     ReusedConnection,
     /// Something, on a fresh connection.

@@ -1,42 +1,87 @@
 //! One running request: its identity, its record, and while it runs its slot.
 //!
-//! Dropping an [`InFlight`] ends the request: the slot goes back and the access
-//! line is written. Aborts are nothing special.
+//! Dropping an [`InFlight`] ends the request: the slot goes back, the access line
+//! and the platform's marker are written. Aborts are nothing special.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::Proxy;
 use super::admission::Permit;
 use super::exchange::Head;
 use super::reply::LocalReply;
 use crate::clock;
+use crate::config::platform::{HookMode, Markers};
+use crate::fc::kind::{Kind, classify};
+use crate::fc::marker::{self, Ending};
 use crate::id::RequestId;
 use crate::telemetry::access::{Outcome, Record, Start};
+use crate::telemetry::mark;
 use crate::upstream::pool::Worker;
-use std::sync::Arc;
 
 /// What is known about a request whether or not it holds a slot.
 #[derive(Debug)]
 pub struct Context {
     /// The platform's id, sanitised, or a new one.
     pub id: RequestId,
-    /// Cold or warm.
+    /// What the platform means by it.
+    pub kind: Kind,
+    /// Cold, warm or thawed.
     pub start: Start,
     /// Whether its worker is told how it started.
     pub tell_start: bool,
     record: Option<Box<Record>>,
+    /// When its start marker was written, until the end marker is.
+    marked: Option<Instant>,
+    /// The worker's answer counts as a failed invocation.
+    has_failed: bool,
 }
 
 impl Context {
     /// Begins a request.
     pub fn begin(proxy: &Proxy, head: Head<'_>) -> Self {
-        let id = head.request_id.map_or_else(RequestId::generate, RequestId::sanitised);
-        let start = Start::Warm;
+        let id = id_of(head);
+        let kind = match classify(head.method, head.target, head.control_path, head.request_id.is_some()) {
+            Kind::Hook(hook) if proxy.desk.setting(hook).mode == HookMode::Off => Kind::Http,
+            kind => kind,
+        };
+        let thaws = clock::look();
+        // The first one behind a thaw is told apart: it pays for what the freeze has cost.
+        let is_first = thaws != proxy.thaws_met.load(Ordering::Relaxed)
+            && proxy.thaws_met.swap(thaws, Ordering::Relaxed) != thaws;
+        let start = if is_first { Start::Thawed } else { Start::Warm };
+        let is_marked = match proxy.markers {
+            Markers::Off => false,
+            Markers::On => true,
+            Markers::Auto => head.names_service,
+        };
+        let marked = is_marked.then(|| {
+            mark::write(&marker::start(kind, id.as_str()));
+            clock::now()
+        });
         let record = match proxy.access_log {
             crate::config::AccessLog::Off => None,
             format => Record::begin(format, id, head.method, head.target, start, clock::now()),
         };
-        let mut context = Self { id, start, tell_start: proxy.tell_start, record };
+        let tell_start = proxy.tell_start;
+        let mut context = Self { id, kind, start, tell_start, record, marked, has_failed: false };
         context.on_bytes(head.received, 0);
         context
+    }
+
+    /// A request of which no log speaks.
+    pub fn unreported(head: Head<'_>) -> Self {
+        let (kind, start) = (Kind::Http, Start::Warm);
+        Self {
+            id: id_of(head),
+            kind,
+            start,
+            tell_start: false,
+            record: None,
+            marked: None,
+            has_failed: false,
+        }
     }
 
     /// Counts bytes from and for the client.
@@ -55,6 +100,13 @@ impl Context {
         }
     }
 
+    /// Counts a try that failed and is followed by another.
+    pub fn on_replay(&mut self) {
+        if let Some(record) = &mut self.record {
+            record.replays += 1;
+        }
+    }
+
     /// Writes the access line of a request that the proxy answers itself, with `bytes` bytes.
     pub fn finish_locally(mut self, reply: &LocalReply, bytes: usize) {
         if let Some(record) = &mut self.record {
@@ -62,20 +114,49 @@ impl Context {
             record.status = reply.status;
             record.reason = Some(reply.reason.clone());
         }
-        self.finish(Outcome::Local);
+        let ending = match reply.status {
+            ..400 => Ending::Answered,
+            _ if reply.is_workers_end => Ending::Exited { after_ms: self.marked_ms() },
+            _ => Ending::Refused,
+        };
+        self.finish(Outcome::Local, ending);
     }
 
-    fn finish(&mut self, outcome: Outcome) {
+    fn finish_as(&mut self, outcome: Outcome) {
+        let after_ms = self.marked_ms();
+        let ending = match outcome {
+            Outcome::Served if self.has_failed => Ending::Failed,
+            Outcome::Served => Ending::Answered,
+            Outcome::Local => Ending::Refused,
+            Outcome::ClientGone => Ending::Canceled { after_ms },
+            Outcome::Aborted => Ending::Exited { after_ms },
+        };
+        self.finish(outcome, ending);
+    }
+
+    fn finish(&mut self, outcome: Outcome, ending: Ending) {
         if let Some(record) = self.record.take() {
             record.finish(outcome, clock::now());
         }
+        if self.marked.take().is_some() {
+            mark::write(&marker::end(self.kind, self.id.as_str(), ending));
+        }
     }
+
+    fn marked_ms(&self) -> u64 {
+        let since = |marked| clock::now().saturating_duration_since(marked).as_millis();
+        self.marked.map_or(0, |marked| u64::try_from(since(marked)).unwrap_or(u64::MAX))
+    }
+}
+
+fn id_of(head: Head<'_>) -> RequestId {
+    head.request_id.map_or_else(RequestId::generate, RequestId::sanitised)
 }
 
 impl Drop for Context {
     /// Whoever ends a request otherwise has said so before; what is left is a client that went away.
     fn drop(&mut self) {
-        self.finish(Outcome::ClientGone);
+        self.finish_as(Outcome::ClientGone);
     }
 }
 
@@ -123,6 +204,11 @@ impl<'g> InFlight<'g> {
         }
     }
 
+    /// Notes that the worker's answer counts as a failed invocation.
+    pub fn set_failed(&mut self) {
+        self.context.has_failed = true;
+    }
+
     /// Counts bytes from and for the client.
     pub fn on_bytes(&mut self, from_client: usize, for_client: usize) {
         self.context.on_bytes(from_client, for_client);
@@ -141,10 +227,10 @@ impl<'g> InFlight<'g> {
         self.permit = None;
     }
 
-    /// Writes the access line now, before the last byte leaves: the platform may freeze the
+    /// Writes the access line and the end marker now, before the last byte leaves: the platform may freeze the
     /// instance right behind it.
     pub fn finish(&mut self, outcome: Outcome) {
-        self.context.finish(outcome);
+        self.context.finish_as(outcome);
     }
 
     /// The request without its slot.

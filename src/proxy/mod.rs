@@ -4,22 +4,56 @@
 //! here is what the walk needs on its way. Nothing in this room moves bytes.
 
 pub mod admission;
+pub mod budget;
 pub mod exchange;
+pub mod hooks;
 pub mod in_flight;
 pub mod line;
+pub mod replay;
 pub mod reply;
 pub mod serve;
 
-use crate::config::AccessLog;
-use admission::Gate;
+use std::sync::atomic::AtomicU64;
 
-/// The shared, immutable rooms that every request passes through.
+use crate::config::platform::{Events, Markers};
+use crate::config::{AccessLog, Replay};
+use admission::Gate;
+use hooks::Desk;
+use replay::Replays;
+
+/// The shared rooms that every request passes through.
 #[derive(Debug)]
 pub struct Proxy {
     /// Who may go on to a worker.
     pub gate: Gate,
     /// Whether and how requests are reported.
     pub access_log: AccessLog,
+    /// Whether the platform's markers are written.
+    pub markers: Markers,
     /// Whether workers are told `x-warmfront-start`.
     pub tell_start: bool,
+    /// Where events go, and when they count as failed.
+    pub events: Events,
+    /// Where the platform's hooks and health checks are answered.
+    pub desk: Desk,
+    /// Which requests are sent again.
+    pub replays: Replays,
+    /// Freezes that a request has met already.
+    pub thaws_met: AtomicU64,
+}
+
+impl Proxy {
+    /// Behind `gate`, with everything else as it is by default and nothing written.
+    pub fn silent(gate: Gate) -> Self {
+        Self {
+            gate,
+            access_log: AccessLog::Off,
+            markers: Markers::Off,
+            tell_start: false,
+            events: Events::default(),
+            desk: Desk::closed(),
+            replays: Replays::new(Replay::default()),
+            thaws_met: AtomicU64::new(0),
+        }
+    }
 }

@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::admission::Refusal;
-use super::exchange::Cause;
+use super::exchange::{Cause, Head};
 use crate::config::is_secret;
 use crate::config::units::period_text;
+use crate::fc::kind::Hook;
 use crate::http1::request::Refused;
 use crate::id::{REQUEST_ID_HEADER, RequestId};
 
@@ -22,6 +23,8 @@ pub struct LocalReply {
     pub retry_after_secs: Option<u64>,
     /// Whether the connection must close: what follows on it cannot be trusted.
     pub close: bool,
+    /// Whether a worker that went away is the cause: the platform has a word for it.
+    pub is_workers_end: bool,
     id: RequestId,
     body: Body,
 }
@@ -55,6 +58,7 @@ impl LocalReply {
             reason: refusal.to_string(),
             retry_after_secs: Some(retry_after_secs),
             close: false,
+            is_workers_end: false,
             id,
             body: Body::Sentence(text.to_owned()),
         }
@@ -75,6 +79,7 @@ impl LocalReply {
             reason,
             retry_after_secs: None,
             close: matches!(status, 400 | 408),
+            is_workers_end: matches!(cause, Cause::Connect(_) | Cause::Closed),
             id,
             body: Body::Sentence(sentence(&cause.to_string())),
         }
@@ -87,6 +92,7 @@ impl LocalReply {
             reason: format!("limits.head_timeout={}", period_text(limit)),
             retry_after_secs: None,
             close: true,
+            is_workers_end: false,
             id,
             body: Body::Sentence("The request head came too slowly.".to_owned()),
         }
@@ -99,6 +105,7 @@ impl LocalReply {
             reason: "request-head".to_owned(),
             retry_after_secs: None,
             close: true,
+            is_workers_end: false,
             id,
             body: Body::Sentence(sentence(&refused.to_string())),
         }
@@ -117,8 +124,36 @@ impl LocalReply {
             reason: "max-forwards".to_owned(),
             retry_after_secs: None,
             close: false,
+            is_workers_end: false,
             id,
             body,
+        }
+    }
+
+    /// The answer to a hook: 200, or what says that it failed.
+    pub fn hook(hook: Hook, status: u16, text: String, id: RequestId) -> Self {
+        Self {
+            status,
+            reason: format!("hook-{hook}"),
+            retry_after_secs: None,
+            close: false,
+            is_workers_end: false,
+            id,
+            body: Body::Sentence(sentence(&text)),
+        }
+    }
+
+    /// The answer to a health check: 200 while one of `workers` is `ready` and the instance does not stop.
+    pub fn health(ready: usize, workers: usize, is_stopping: bool, head: Head<'_>) -> Self {
+        let state = if is_stopping { ", and the instance is stopping" } else { "" };
+        Self {
+            status: if ready > 0 && !is_stopping { 200 } else { 503 },
+            reason: "health".to_owned(),
+            retry_after_secs: None,
+            close: false,
+            is_workers_end: false,
+            id: head.request_id.map_or_else(RequestId::generate, RequestId::sanitised),
+            body: Body::Sentence(format!("{ready} of {workers} workers are ready{state}.")),
         }
     }
 
@@ -136,10 +171,14 @@ impl LocalReply {
         // Writing to a String cannot fail.
         let _ = write!(text, "Content-Type: {kind}\r\nContent-Length: {}\r\n", body.len());
         let _ = write!(text, "{REQUEST_ID_HEADER}: {}\r\nx-warmfront-reason: {}\r\n", self.id, self.reason);
+        if self.status >= 400 {
+            // An event has failed then, which the platform would not know otherwise. It drops the line elsewhere.
+            text.push_str("x-fc-status: 404\r\n");
+        }
         if let Some(seconds) = self.retry_after_secs {
             let _ = write!(text, "Retry-After: {seconds}\r\n");
         }
-        if self.status == 405 || self.status == 200 {
+        if self.status == 405 || (self.status == 200 && self.reason == "max-forwards") {
             text.push_str("Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n");
         }
         if close {
@@ -173,10 +212,12 @@ fn phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
         400 => "Bad Request",
+        404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
         414 => "URI Too Long",
         431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
         503 => "Service Unavailable",

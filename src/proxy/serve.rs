@@ -4,22 +4,27 @@ use std::pin::pin;
 
 use super::Proxy;
 use super::admission::{Permit, Refusal};
-use super::exchange::{Cause, Collected, Delivery, Exchange, Failed};
+use super::exchange::{Cause, Collected, Exchange};
+use super::hooks;
 use super::in_flight::{Context, InFlight};
+use super::replay::Tries;
 use super::reply::LocalReply;
-
-/// Tries of one request before the proxy gives up and says so. Each further try
-/// needs proof that the one before did nothing; five means that workers die
-/// faster than they can be asked.
-const ATTEMPTS_MAX: u32 = 5;
+use crate::clock;
+use crate::fc::kind::Kind;
 
 /// One request's way through the proxy. Every return has answered the client,
 /// or there is nobody left to answer.
 pub async fn serve<E: Exchange>(proxy: &Proxy, exchange: &mut E) {
+    if let Some(reply) = proxy.desk.health(&proxy.gate, exchange.head()) {
+        return exchange.reply(Context::unreported(exchange.head()), reply).await;
+    }
     let mut context = Context::begin(proxy, exchange.head());
     if let Some(head) = exchange.head().last_hop {
         let reply = LocalReply::last_hop(head, context.id);
         return exchange.reply(context, reply).await;
+    }
+    if let Kind::Hook(hook) = context.kind {
+        return hooks::serve(proxy, exchange, context, hook).await;
     }
     let failed = match exchange.collect().await {
         Collected::Ready => None,
@@ -31,7 +36,7 @@ pub async fn serve<E: Exchange>(proxy: &Proxy, exchange: &mut E) {
         let reply = LocalReply::failed(&cause, context.id);
         return exchange.reply(context, reply).await;
     }
-    let (mut attempts, mut repeated) = (0, false);
+    let mut tries = Tries::default();
     loop {
         let permit = match proxy.gate.try_enter() {
             Some(permit) => permit,
@@ -44,17 +49,18 @@ pub async fn serve<E: Exchange>(proxy: &Proxy, exchange: &mut E) {
                 }
             },
         };
-        attempts += 1;
+        tries.attempts += 1;
         match exchange.relay(InFlight::new(context, permit)).await {
             Ok(()) => return,
             Err(failed) => {
-                let again = attempts < ATTEMPTS_MAX && may_repeat(&failed, repeated);
-                repeated |= failed.delivery != Delivery::Nothing;
+                let (is_stopping, asked) = (proxy.desk.is_stopping(), proxy.gate.asked());
+                let again = proxy.replays.allow(&failed, &mut tries, is_stopping, asked, clock::now());
                 context = failed.in_flight.into_context();
                 if !again {
                     let reply = LocalReply::failed(&failed.cause, context.id);
                     return exchange.reply(context, reply).await;
                 }
+                context.on_replay();
             }
         }
     }
@@ -83,18 +89,5 @@ async fn stand_in_line<'g, E: Exchange>(
             Err(refusal) => Admitted::No(refusal),
         },
         () = exchange.abandoned() => Admitted::Abandoned,
-    }
-}
-
-/// Whether a failed request may be sent again: only if it provably did nothing, or
-/// if its method promises that twice is as good as once (RFC 9110 §9.2.2) and most
-/// likely it was not executed: not read to its end, or sent down an idle connection
-/// that may just have been closing. The second kind once only: a request that ends
-/// the workers it meets must not meet them all.
-fn may_repeat(failed: &Failed<'_>, repeated: bool) -> bool {
-    match failed.delivery {
-        Delivery::Nothing => true,
-        Delivery::Unread | Delivery::ReusedConnection => failed.repeatable && !repeated,
-        Delivery::Something => false,
     }
 }

@@ -23,6 +23,8 @@ pub enum Start {
     Cold,
     /// A ready worker existed.
     Warm,
+    /// The instance was frozen since the request before.
+    Thawed,
 }
 
 impl Start {
@@ -31,6 +33,7 @@ impl Start {
         match self {
             Self::Cold => "cold",
             Self::Warm => "warm",
+            Self::Thawed => "thawed",
         }
     }
 }
@@ -75,8 +78,10 @@ pub struct Record {
     pub first_byte: Option<Instant>,
     /// Who answered.
     pub worker: Option<u32>,
-    /// Cold or warm.
+    /// Cold, warm or thawed.
     pub start: Start,
+    /// Tries that failed and were followed by another.
+    pub replays: u32,
     /// Status sent to the client; 0 while none was.
     pub status: u16,
     /// Bytes received from the client for this request, head included.
@@ -111,6 +116,7 @@ impl Record {
             first_byte: None,
             worker: None,
             start,
+            replays: 0,
             status: 0,
             bytes_in: 0,
             bytes_out: 0,
@@ -162,7 +168,8 @@ impl Record {
         if let Some(worker) = self.worker {
             let _ = write!(line, " worker={worker}");
         }
-        let _ = write!(line, " start={} outcome={}", self.start.word(), outcome.word());
+        let (start, replays) = (self.start.word(), self.replays);
+        let _ = write!(line, " start={start} replays={replays} outcome={}", outcome.word());
         if let Some(reason) = &self.reason {
             let _ = write!(line, " reason={reason:?}");
         }
@@ -189,6 +196,7 @@ impl Record {
             put("worker", worker.into());
         }
         put("start", self.start.word().into());
+        put("replays", self.replays.into());
         put("outcome", outcome.word().into());
         if let Some(reason) = &self.reason {
             put("reason", reason.as_str().into());
@@ -235,7 +243,7 @@ mod tests {
         assert!(line.as_bytes()[..4].iter().all(u8::is_ascii_digit), "{line}");
         assert!(
             line.ends_with(
-                " 1-a-b [INFO] GET /a?b status=200 in=0 out=0 queue_ms=1.500 total_ms=3.000 worker=2 start=cold outcome=served\n"
+                " 1-a-b [INFO] GET /a?b status=200 in=0 out=0 queue_ms=1.500 total_ms=3.000 worker=2 start=cold replays=0 outcome=served\n"
             ),
             "{line}"
         );

@@ -5,4 +5,6 @@
 //! leaves in one write.
 
 pub mod access;
+pub mod mark;
 pub mod say;
+pub mod tally;

@@ -37,6 +37,8 @@ pub struct Connection<S> {
     pub stream: S,
     /// Requests already answered on it.
     pub uses: u64,
+    /// Freezes of the process before it came to rest.
+    pub freezes: u64,
     // Behind the stream: closed first, then no longer counted.
     opening: Opening,
 }
@@ -44,7 +46,7 @@ pub struct Connection<S> {
 impl<S> Connection<S> {
     /// A fresh connection.
     pub fn new(stream: S, opening: Opening) -> Self {
-        Self { stream, uses: 0, opening }
+        Self { stream, uses: 0, freezes: 0, opening }
     }
 
     /// The same connection with its stream converted.
@@ -52,8 +54,8 @@ impl<S> Connection<S> {
     /// # Errors
     /// Those of `convert`; the connection is closed then.
     pub fn convert<T, E>(self, convert: impl FnOnce(S) -> Result<T, E>) -> Result<Connection<T>, E> {
-        let Self { stream, uses, opening } = self;
-        convert(stream).map(|stream| Connection { stream, uses, opening })
+        let Self { stream, uses, freezes, opening } = self;
+        convert(stream).map(|stream| Connection { stream, uses, freezes, opening })
     }
 }
 
@@ -120,10 +122,15 @@ impl<S> Idle<S> {
         }
     }
 
+    /// Drops all connections.
+    pub fn forget(&self) {
+        self.retain(&Pool::default());
+    }
+
     /// Drops all connections and keeps none from now on.
     pub fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
-        self.retain(&Pool::default());
+        self.forget();
     }
 
     fn shelf(&self, thread: usize) -> MutexGuard<'_, Shelf<S>> {

@@ -17,3 +17,14 @@ pub mod respawn;
 pub mod spawn;
 pub mod state;
 pub mod supervisor;
+
+/// What the application wants of the workers. It only ever moves down this list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wish {
+    /// Keep all of them alive.
+    Run,
+    /// Keep those that live; one that exits stays away: the instance is about to end.
+    Rest,
+    /// End them.
+    Stop,
+}

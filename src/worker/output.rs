@@ -98,6 +98,15 @@ impl Sink {
     }
 }
 
+/// Has what workers wrote before written out.
+#[derive(Clone, Debug, Default)]
+pub struct Flusher;
+
+impl Flusher {
+    /// Resolves when that is done.
+    pub async fn flush(&self) {}
+}
+
 /// One write(2) per line; a second one only if the first did not take it all.
 fn write_line(mut file: &File, mut line: &[u8]) {
     while !line.is_empty() {

@@ -9,7 +9,7 @@
 //!  SIGCHLD ─▶ reap ─┐                       ┌─▶ Publisher (the ready ones, on every change)
 //!  probes ──────────┼─▶ Place (pure state) ─┼─▶ spawn · TERM · KILL
 //!  suspicion ───────┤                       └─▶ Report (for people)
-//!  stop · timers ───┘
+//!  wish · timers ───┘
 //! ```
 
 use std::collections::HashMap;
@@ -22,7 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
 use crate::clock;
 use crate::config::Spawn;
@@ -30,8 +30,9 @@ use crate::error::Problem;
 use crate::sys;
 use crate::upstream::pool::{Address, Publisher, Worker, WorkerId};
 
+use super::Wish;
 use super::diagnose::{exit, quoted, silence};
-use super::output::{Output, Sink, Written};
+use super::output::{Flusher, Output, Sink, Written};
 use super::probe;
 use super::report::Report;
 use super::respawn::Respawn;
@@ -63,6 +64,7 @@ pub struct Supervisor {
     output: Option<(Sink, Written)>,
     seats: Vec<Seat>,
     tasks: JoinSet<Done>,
+    wish: Wish,
     stopping: bool,
     all_were_ready: bool,
     said_never: bool,
@@ -168,6 +170,7 @@ impl Supervisor {
             output: Some(output),
             seats,
             tasks: JoinSet::new(),
+            wish: Wish::Run,
             stopping: false,
             all_were_ready: false,
             said_never: false,
@@ -175,7 +178,12 @@ impl Supervisor {
         })
     }
 
-    /// Keeps the workers alive until `stop` is true (or its sender is gone); then
+    /// Has what workers wrote before written out.
+    pub fn flusher(&self) -> Flusher {
+        Flusher
+    }
+
+    /// Keeps the workers alive until `wish` is to stop them (or its sender is gone); then
     /// TERM to every group, KILL after the grace, and returns when all were reaped.
     ///
     /// Must run on a thread that lives as long as the process: workers die with
@@ -183,7 +191,7 @@ impl Supervisor {
     ///
     /// # Cancel safety
     /// Dropping it kills every worker group at once; see [`Supervisor`].
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>, reports: UnboundedSender<Report>) {
+    pub async fn run(mut self, mut wish: watch::Receiver<Wish>, reports: UnboundedSender<Report>) {
         let say = |report| drop(reports.send(report));
         loop {
             self.do_due(&say);
@@ -193,7 +201,13 @@ impl Supervisor {
             let due = self.next_due();
             // All branches are cancel safe; whatever was not taken is there in the next round.
             tokio::select! {
-                _ = stop.wait_for(|&stop| stop), if !self.stopping => self.begin_stop(),
+                wished = wish.wait_for(|&wish| wish > self.wish), if !self.stopping => {
+                    // Whoever wished is gone: nobody wants the workers any more.
+                    self.wish = wished.map_or(Wish::Stop, |wish| *wish);
+                    if self.wish == Wish::Stop {
+                        self.begin_stop();
+                    }
+                }
                 _ = self.children.recv() => self.reap(),
                 () = self.suspicion.notified() => self.look_for_suspects(&say),
                 Some(done) = self.tasks.join_next() => match done {
@@ -219,7 +233,9 @@ impl Supervisor {
         let lingers =
             self.seats.iter().any(|seat| seat.life.as_ref().is_some_and(|life| life.leader.is_some()));
         let lingering = lingers.then(|| clock::now() + LINGERING);
-        self.seats.iter().filter_map(|seat| Some(seat.place.due()?.0)).chain(lingering).min()
+        let due = self.seats.iter().filter_map(|seat| seat.place.due());
+        let due = due.filter(|(_, what)| self.wish == Wish::Run || *what != Due::Spawn);
+        due.map(|(at, _)| at).chain(lingering).min()
     }
 
     /// Does whatever is due: starts, explanations, kills, the end of lingering groups.
@@ -228,7 +244,9 @@ impl Supervisor {
         let mut failures = Vec::new();
         for seat in 0..self.seats.len() {
             match self.seats[seat].place.due() {
-                Some((at, Due::Spawn)) if at <= now => failures.extend(self.spawn(seat, now).err()),
+                Some((at, Due::Spawn)) if at <= now && self.wish == Wish::Run => {
+                    failures.extend(self.spawn(seat, now).err())
+                }
                 Some((at, Due::Look)) if at <= now => self.explain_silence(seat, now, say),
                 Some((at, Due::Kill)) if at <= now => self.kill(seat),
                 _ => {}
@@ -487,7 +505,7 @@ impl Drop for Supervisor {
 
 async fn until(due: Option<Instant>) {
     match due {
-        Some(due) => sleep_until(due.into()).await,
+        Some(due) => clock::sleep_until(due).await,
         None => pending().await,
     }
 }

@@ -4,6 +4,7 @@ mod access_log;
 mod admission;
 mod cli;
 mod express;
+mod fc;
 mod forwarding;
 mod framing;
 mod grpc;

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::platform::{Events, HookMode, Markers, Replay};
 use super::*;
 use crate::config::keys::KEYS;
 
@@ -61,7 +62,9 @@ fn wrong(kind: Kind) -> Value {
         Kind::Period(_) => Value::Integer(30),
         Kind::Size(..) => Value::Other("1.5".into()),
         Kind::Path => text(""),
-        Kind::Words | Kind::Paths => Value::List(Vec::new()),
+        Kind::Paths => Value::List(Vec::new()),
+        Kind::Words => Value::Integer(1),
+        Kind::Target => text("healthz"),
         Kind::Variables => Value::Integer(1),
     }
 }
@@ -75,6 +78,11 @@ fn nothing_said_gives_the_documented_defaults() {
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.access_log, AccessLog::Text);
     assert_eq!(config.drain_deadline, Duration::from_secs(25));
+    let platform = &config.platform;
+    assert_eq!(platform.hooks.initialize.mode, HookMode::Answer);
+    assert_eq!(platform.health_path.as_deref(), Some("/_warmfront/health"));
+    assert_eq!((&platform.thaw_path, &platform.events), (&None, &Events::default()));
+    assert_eq!((platform.markers, config.replay), (Markers::Auto, Replay::default()));
     assert_eq!(config.workers.start_deadline, Duration::from_secs(110));
     assert_eq!(config.workers.protocol, Protocol::Auto);
     assert_eq!(config.queue.depth, 1024);
@@ -333,4 +341,30 @@ proptest! {
             prop_assert!(!problems.is_empty());
         }
     }
+}
+
+#[test]
+fn a_path_for_requests_is_checked_as_one_and_an_empty_one_means_none() {
+    assert_eq!(config(&[("health.path", text(""))]).platform.health_path, None);
+    for (bad, why) in [
+        ("health", "begins with a slash"),
+        ("/a b", "no spaces"),
+        ("/a?b", "no query"),
+        ("/\u{e9}", "visible ASCII"),
+        (&format!("/{}", "a".repeat(200)), "At most 200 bytes fit"),
+    ] {
+        let problems = problems(&[("events.path", text(bad))]);
+        assert!(problems.len() == 1 && problems[0].contains(why), "{problems:?}");
+    }
+}
+
+#[test]
+fn a_word_that_is_no_failure_is_named() {
+    let failed = |words: &str| Value::Word(words.into());
+    assert_eq!(
+        config(&[("events.failed", failed("5xx 429"))]).platform.events.failed.words(),
+        ["5xx", "429"]
+    );
+    let problems = problems(&[("events.failed", failed("5xx 200"))]);
+    assert!(problems[0].contains("names `200`, which is no failure"), "{problems:?}");
 }

@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use super::stream::{Counted, End, Kind, pair};
 use super::world::roomy;
 use crate::clock;
-use crate::config::{AccessLog, Limits};
+use crate::config::Limits;
 use crate::engine::Dial;
 use crate::engine::plane::Plane;
 use crate::proxy::Proxy;
@@ -302,7 +302,7 @@ impl Shared {
         gate.install(pool(&[Arc::clone(&worker)]));
         let gate = Arc::into_inner(gate).expect("nobody else has it");
         Self {
-            proxy: Arc::new(Proxy { gate, access_log: AccessLog::Off, tell_start: false }),
+            proxy: Arc::new(Proxy::silent(gate)),
             idle: Arc::new(Idle::new(threads)),
             dialer: Dialer { open: Arc::default(), peers: Arc::default(), slots },
             worker,

@@ -23,7 +23,7 @@ use super::supervision::{Nature, Supervision};
 use super::wire::Wire;
 use super::worker::Manners;
 use crate::clock;
-use crate::config::{AccessLog, Limits, Queue};
+use crate::config::{Limits, Queue};
 use crate::engine::connection::serve_connection;
 use crate::engine::plane::Plane;
 use crate::proxy::Proxy;
@@ -87,7 +87,7 @@ pub(super) fn roomy() -> Queue {
 impl Sidecar {
     pub(super) fn new(queue: Queue, limits: Limits, network: Network, start: Duration) -> Rc<Self> {
         let gate = Gate::new(queue, clock::now() + start);
-        let proxy = Arc::new(Proxy { gate, access_log: AccessLog::Off, tell_start: true });
+        let proxy = Arc::new(Proxy { tell_start: true, ..Proxy::silent(gate) });
         let idle = idle();
         let plane = Plane::new(proxy, idle, 0, network.clone(), limits, Duration::from_secs(5));
         Rc::new(Self {

@@ -97,6 +97,12 @@ impl Setup {
         self
     }
 
+    /// With one more variable.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
     /// With a file in its directory.
     pub(crate) fn file(self, name: &str, content: &str) -> Self {
         fs::write(self.dir.path().join(name), content).expect("written");

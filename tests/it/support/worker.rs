@@ -1,5 +1,6 @@
 //! A worker that a test plays: it accepts, and the test says what happens next.
 
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
+use socket2::SockRef;
 use tempfile::TempDir;
 
 use super::wire::Wire;
@@ -151,6 +153,19 @@ impl Connection {
             self.fill().ok()?;
         }
         Some(self.request())
+    }
+}
+
+impl Connection {
+    /// Waits until bytes or the end are there, and takes none.
+    pub(crate) fn wait_readable(&self) {
+        SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]).expect("bytes");
+    }
+
+    /// Closes as a dying process does: what was not read shows as a reset.
+    pub(crate) fn close(mut self) {
+        let (dummy, _) = UnixStream::pair().expect("a pair");
+        drop(std::mem::replace(&mut self.stream, dummy));
     }
 }
 

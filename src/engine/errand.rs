@@ -1,0 +1,103 @@
+//! A message to a worker beside its requests: hooks, and the news of a thaw.
+//!
+//! On a connection of its own that counts neither as a slot nor as one of the
+//! worker's connections, and is closed behind the answer. Through [`Dial`], so
+//! that a worker that speaks HTTP/2 is told in HTTP/2.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::Dial;
+use super::plane::Plane;
+use super::relay::poll_fill;
+use crate::clock;
+use crate::http1::Parsed;
+use crate::http1::body::Body;
+use crate::http1::response::Response;
+use crate::telemetry::say;
+use crate::upstream::pool::Worker;
+
+/// Pause while a worker's backlog is full.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
+/// Bytes of an answer's body that are read so that its worker sees no reset.
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// How long a worker may take over news.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The latest message that every worker is to get.
+pub(super) type News = watch::Receiver<Option<Arc<str>>>;
+
+/// Brings each piece of news to every worker, and complains about those that do not take it.
+pub(super) async fn carry<D: Dial>(plane: Rc<Plane<D>>, mut news: News) {
+    let mut errands = JoinSet::new();
+    while news.changed().await.is_ok() {
+        let Some(message) = news.borrow_and_update().clone() else { continue };
+        for worker in plane.proxy.gate.pool().workers() {
+            errands.spawn_local(bring(Rc::clone(&plane), Arc::clone(worker), Arc::clone(&message)));
+        }
+        while errands.try_join_next().is_some() {}
+    }
+}
+
+async fn bring<D: Dial>(plane: Rc<Plane<D>>, worker: Arc<Worker>, message: Arc<str>) {
+    let line = message.lines().next().unwrap_or_default();
+    match clock::timeout(PATIENCE, run(&plane, &worker, message.as_bytes())).await {
+        Some(Ok(200..=299)) => {}
+        Some(Ok(status)) => say::warn(format_args!("worker {} answered `{line}` with {status}", worker.id)),
+        Some(Err(error)) => say::warn(format_args!("worker {} did not take `{line}`: {error}", worker.id)),
+        None => say::warn(format_args!("worker {} did not answer `{line}` in time", worker.id)),
+    }
+}
+
+/// Sends `message`, a whole HTTP/1.1 request, to `worker`, and returns the status of its answer.
+///
+/// # Errors
+/// No connection, an end before the answer, or an answer that is none.
+///
+/// # Cancel safety
+/// May be dropped at any time; the worker then sees its client leave.
+pub(super) async fn run<D: Dial>(plane: &Plane<D>, worker: &Arc<Worker>, message: &[u8]) -> io::Result<u16> {
+    let mut stream = loop {
+        match plane.dial.dial(worker).await {
+            Ok(stream) => break stream,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => clock::sleep(BACKLOG_PAUSE).await,
+            Err(error) => return Err(error),
+        }
+    };
+    stream.write_all(message).await?;
+    let mut buffer = plane.buffers.get();
+    let answer = loop {
+        match Response::parse(buffer.filled(), &plane.limits, false) {
+            Ok(Parsed::Complete(response)) if response.is_interim() => buffer.start += response.head_len,
+            Ok(Parsed::Complete(response)) => break response,
+            Ok(Parsed::Partial) => {
+                if poll_fn(|cx| poll_fill(&mut stream, &mut buffer, cx)).await? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+            Err(bad) => return Err(io::Error::new(io::ErrorKind::InvalidData, bad)),
+        }
+    };
+    buffer.start += answer.head_len;
+    let (mut body, mut read) = (Body::new(answer.framing), 0);
+    while !body.is_complete() && read < BODY_BYTES_MAX {
+        let Ok(taken) = body.take(buffer.filled()) else { break };
+        read += taken;
+        buffer.clear();
+        // Its verdict stands, however its body ends.
+        if !body.is_complete()
+            && !matches!(poll_fn(|cx| poll_fill(&mut stream, &mut buffer, cx)).await, Ok(1..))
+        {
+            break;
+        }
+    }
+    Ok(answer.status)
+}

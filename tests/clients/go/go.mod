@@ -1,0 +1,3 @@
+module warmfront/clients
+
+go 1.19

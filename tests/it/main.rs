@@ -3,6 +3,7 @@
 mod access_log;
 mod admission;
 mod cli;
+mod clients;
 mod express;
 mod fc;
 mod forwarding;

@@ -27,7 +27,7 @@ fn bootstrapped(fill: impl FnOnce(&Path, Setup) -> Setup) -> Sidecar {
     let binary = code.join("bootstrap");
     fs::copy(env!("CARGO_BIN_EXE_warmfront"), &binary).expect("copied");
     fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).expect("executable");
-    fill(&code, setup).env("FC_CUSTOM_LISTEN_PORT", "0").start_cold()
+    fill(&code, setup).variable("FC_CUSTOM_LISTEN_PORT", "0").start_cold()
 }
 
 const HELLO: &str = "const server = http.createServer((q, s) => s.end('hello from ' + process.env.WHO));";
@@ -51,7 +51,7 @@ fn fc05_the_binary_is_the_bootstrap_with_a_file_beside_it() {
 fn fc05_the_binary_is_the_bootstrap_with_variables() {
     let sidecar = bootstrapped(|code, setup| {
         node(code, HELLO);
-        setup.set("workers.command", "node /code/worker.js").env("WHO", "variables")
+        setup.set("workers.command", "node /code/worker.js").variable("WHO", "variables")
     });
     assert_eq!(sidecar.client().ask(get("/")).text(), "hello from variables");
 }

@@ -25,7 +25,7 @@ fn fc09_credentials_never_appear_in_anything_that_the_process_wrote_or_answered_
            s.end(String(q.headers['x-fc-access-key-secret']));\n\
          });",
     )
-    .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ENVSECRET-3c3c")
+    .variable("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ENVSECRET-3c3c")
     .set("log.markers", "on")
     .set("hooks.initialize", "fanout")
     .set("limits.head_bytes", "16KiB")

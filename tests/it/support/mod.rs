@@ -5,8 +5,10 @@
 //! matters: sockets buffer, so "the client sends, the worker reads, the worker
 //! answers, the client reads" needs no threads and cannot race.
 
+pub(crate) mod bare;
 pub(crate) mod client;
 pub(crate) mod h2;
+pub(crate) mod peer;
 pub(crate) mod sidecar;
 pub(crate) mod wire;
 pub(crate) mod worker;
@@ -16,7 +18,9 @@ use std::process::Command;
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
+pub(crate) use bare::Bare;
 pub(crate) use client::Client;
+pub(crate) use peer::Peer;
 pub(crate) use sidecar::{Setup, Sidecar};
 pub(crate) use wire::{End, Response};
 pub(crate) use worker::{Connection, Worker};

@@ -97,8 +97,8 @@ impl Setup {
         self
     }
 
-    /// With one more variable.
-    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+    /// With a variable that it does not know itself: its workers inherit it.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self
     }
@@ -268,7 +268,7 @@ struct Said {
 }
 
 impl Lines {
-    fn read(pipe: impl Read + Send + 'static) -> Self {
+    pub(crate) fn read(pipe: impl Read + Send + 'static) -> Self {
         let shared = Arc::<(Mutex<Said>, Condvar)>::default();
         let theirs = Arc::clone(&shared);
         thread::spawn(move || {

@@ -11,11 +11,16 @@ pub(crate) struct Client(Wire<TcpStream>);
 
 impl Client {
     pub(crate) fn connect(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).expect("the port accepts");
+        Self::try_connect(port).expect("the port accepts")
+    }
+
+    /// `None` if nobody listens there.
+    pub(crate) fn try_connect(port: u16) -> Option<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
         stream.set_read_timeout(Some(GUARD)).expect("a timeout");
         stream.set_write_timeout(Some(GUARD)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
-        Self(Wire::new(stream))
+        Some(Self(Wire::new(stream)))
     }
 
     /// Sends a request and reads its answer.

@@ -7,6 +7,7 @@
 
 pub(crate) mod bare;
 pub(crate) mod client;
+pub(crate) mod freeze;
 pub(crate) mod h2;
 pub(crate) mod peer;
 pub(crate) mod sidecar;

@@ -189,6 +189,15 @@ impl<S: Read + Write> Wire<S> {
         Response { head, body, trailers }
     }
 
+    /// The next answer, which has a length; or how the other side ended instead, however much
+    /// of the answer was there by then.
+    pub(crate) fn outcome(&mut self) -> Result<Response, End> {
+        while !is_whole_with_length(&self.received) {
+            self.fill()?;
+        }
+        Ok(self.response())
+    }
+
     /// Everything until the end, and how it ended.
     pub(crate) fn rest(&mut self) -> (Vec<u8>, End) {
         loop {
@@ -209,4 +218,11 @@ impl<S: Read + Write> Wire<S> {
     pub(crate) fn is_silent(&self) -> bool {
         self.received.is_empty()
     }
+}
+
+fn is_whole_with_length(received: &[u8]) -> bool {
+    let Some(at) = received.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+    let head = std::str::from_utf8(&received[..at + 4]).expect("text");
+    let length = field(head, "content-length").unwrap_or_else(|| panic!("no length: {head}"));
+    received.len() >= at + 4 + length.parse::<usize>().expect("a length")
 }

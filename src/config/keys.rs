@@ -275,8 +275,9 @@ pub const KEYS: &[Key] = &[
     Key::new(
         "limits.head_bytes",
         Size(KIB, 16 * MIB),
-        "64KiB",
-        "Longest head of a request or response: start line and fields, in bytes.",
+        "80KiB",
+        "Longest head of a request or response: start line and fields, in bytes. Room for 64 KiB of fields beside \
+         the target.",
     ),
     Key::new("limits.target_bytes", Size(64, 16 * MIB), "16KiB", "Longest request target, in bytes."),
     Key::new("limits.fields", Number(16, 512), "256", "Most header fields in one head."),

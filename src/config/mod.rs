@@ -213,7 +213,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            head_bytes: 64 << 10,
+            head_bytes: 80 << 10,
             target_bytes: 16 << 10,
             fields: 256,
             discard_bytes: 64 << 20,

@@ -226,7 +226,7 @@ fn every_contradiction_is_found_once_and_at_its_place() {
         ),
         (
             vec![("limits.buffer_bytes", text("32KiB"))],
-            "`limits.head_bytes` (64KiB) is more than `limits.buffer_bytes` (32KiB)",
+            "`limits.head_bytes` (80KiB) is more than `limits.buffer_bytes` (32KiB)",
         ),
         (
             vec![("limits.head_bytes", text("8KiB"))],

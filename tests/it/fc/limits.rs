@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::run_node;
-use crate::support::{Setup, Worker, get, ok};
+use crate::support::{ID, Setup, Worker, get, ok};
 
 /// Threads of a process.
 fn threads(pid: u32) -> usize {
@@ -67,4 +67,23 @@ fn fc37_what_was_counted_is_said_on_usr1_and_at_the_end_and_not_on_the_platforms
     sidecar.signal("TERM");
     assert_eq!(sidecar.wait_exit(), 0);
     sidecar.stderr.wait_for("counted: ");
+}
+
+#[test]
+fn fc11_sixty_four_kib_of_fields_with_empty_and_repeated_ones_and_a_long_target_pass_unchanged() {
+    let worker = Worker::listen();
+    let sidecar = Setup::forward(&[worker.path()]).start();
+    let mut client = sidecar.client();
+    let large = "v".repeat(1_000);
+    let fields: String = (0..66).map(|number| format!("X-Fc-Field-{number}: {large}\r\n")).collect();
+    let request = format!(
+        "GET /{}?q HTTP/1.1\r\nHost: a\r\nx-fc-request-id: {ID}\r\nX-Fc-Empty:\r\nTwice: 1\r\nTwice: 2\r\n{fields}\r\n",
+        "t".repeat(4_096)
+    );
+    assert!(fields.len() > 64 << 10);
+    client.send(&request);
+    let mut connection = worker.accept();
+    assert_eq!(connection.request().head, request);
+    connection.send(ok("x"));
+    assert_eq!(client.response().text(), "x");
 }

@@ -362,8 +362,8 @@ fn defaults() -> Vec<Case> {
         case(name, "docs/config.md").sends(request).gets_refusal(status)
     };
     vec![
-        kept("a_head_of_64_kib_passes", head_of(64 << 10, "")),
-        refused("a_head_beyond_64_kib_is_refused", head_of((64 << 10) + 1, ""), 431),
+        kept("a_head_of_80_kib_passes", head_of(80 << 10, "")),
+        refused("a_head_beyond_80_kib_is_refused", head_of((80 << 10) + 1, ""), 431),
         kept("a_target_of_16_kib_passes", target(16 << 10)),
         refused("a_target_beyond_16_kib_is_refused", target((16 << 10) + 1), 414),
         kept("256_fields_pass", fields(256)),

@@ -147,8 +147,12 @@ fn a_client_that_reads_nothing_frees_its_worker_in_time() {
 #[test]
 fn an_answer_within_the_send_buffer_frees_its_worker_at_once() {
     let worker = Worker::listen();
-    let limits =
-        [("listen.send_buffer", "128KiB"), ("workers.concurrency", "1"), ("limits.buffer_bytes", "64KiB")];
+    let limits = [
+        ("listen.send_buffer", "128KiB"),
+        ("workers.concurrency", "1"),
+        ("limits.buffer_bytes", "64KiB"),
+        ("limits.head_bytes", "64KiB"),
+    ];
     let sidecar = limited(&worker, &limits);
     let answer = ok(&"x".repeat(100 << 10));
     let mut readers = Vec::new();

@@ -21,6 +21,7 @@ use tokio::task::{JoinSet, yield_now};
 
 use super::back::VirtualWorker;
 use super::{STREAM_WINDOW, header_list_max};
+use crate::clock;
 use crate::config::Limits;
 use crate::sys::{self, Peek};
 use crate::upstream::pool::Worker;
@@ -51,6 +52,8 @@ struct Link {
     shared: Arc<Shared>,
     /// Tells whether the connection has ended in a moment when nobody has looked yet.
     socket: OwnedFd,
+    /// Freezes of the process before it was opened.
+    freezes: u64,
 }
 
 /// What a connection and its streams know of each other.
@@ -91,8 +94,9 @@ impl Links {
                     self.open(worker, stream, socket).await
                 })
                 .await?;
-            // A new one may have ended already: its stream will say why.
-            if is_new || link.is_alive().await {
+            // A new one may have ended already: its stream will say why. One from before a freeze may be about to:
+            // its worker's timers have expired.
+            if is_new || (link.freezes == clock::look() && link.is_alive().await) {
                 return Ok(VirtualWorker::new(link.sender.clone(), Arc::clone(&link.shared), &self.limits));
             }
             self.forget(worker, &cell);
@@ -155,7 +159,7 @@ impl Links {
             // How it ended is seen by the streams it carried.
             let _ = connection.await;
         });
-        Ok(Link { sender, shared, socket })
+        Ok(Link { sender, shared, socket, freezes: clock::freeze_count() })
     }
 }
 

@@ -171,6 +171,7 @@ impl Running {
             access_log: config.access_log,
             markers: platform.markers,
             tell_start,
+            headers: config.headers,
             events: platform.events,
             desk: Desk {
                 hooks: platform.hooks,

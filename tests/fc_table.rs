@@ -71,10 +71,13 @@ fn numbered() -> BTreeMap<usize, Vec<String>> {
     let mut tests: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     for file in files {
         let text = fs::read_to_string(&file).expect("a text");
-        for line in text.lines().filter_map(|line| line.trim_start().split_once("fn fc").map(|(_, rest)| rest)) {
+        for line in
+            text.lines().filter_map(|line| line.trim_start().split_once("fn fc").map(|(_, rest)| rest))
+        {
             let Some((name, _)) = line.split_once('(') else { continue };
             // A name may bear several numbers: `fc07_fc08_…`.
-            for part in format!("fc{name}").split('_').map_while(|word| word.strip_prefix("fc")?.parse().ok()) {
+            for part in format!("fc{name}").split('_').map_while(|word| word.strip_prefix("fc")?.parse().ok())
+            {
                 tests.entry(part).or_default().push(format!("fc{name}"));
             }
         }
@@ -88,7 +91,8 @@ fn every_requirement_has_tests_that_bear_its_number_and_the_table_names_them() {
     let tests = numbered();
     let mut table = String::from("| | requirement | tests |\n|---|---|---|\n");
     for (number, requirement) in (1..).zip(REQUIREMENTS) {
-        let names = tests.get(&number).unwrap_or_else(|| panic!("requirement {number} has no test: {requirement}"));
+        let names =
+            tests.get(&number).unwrap_or_else(|| panic!("requirement {number} has no test: {requirement}"));
         let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
         writeln!(table, "| {number} | {requirement} | {} |", names.join(", ")).expect("a String");
     }
@@ -100,6 +104,9 @@ fn every_requirement_has_tests_that_bear_its_number_and_the_table_names_them() {
     if std::env::var_os("WARMFRONT_BLESS").is_some() {
         fs::write(&path, format!("{above}## Requirements\n\n{table}")).expect("writable");
     } else {
-        assert!(found == table, "docs/fc.md is not up to date; run: WARMFRONT_BLESS=1 cargo test --test fc_table");
+        assert!(
+            found == table,
+            "docs/fc.md is not up to date; run: WARMFRONT_BLESS=1 cargo test --test fc_table"
+        );
     }
 }

@@ -334,6 +334,27 @@ pub const KEYS: &[Key] = &[
          first loses a request.",
     ),
     Key::new(
+        "headers.strip_credentials",
+        Switch,
+        "false",
+        "Whether the platform's temporary credentials (x-fc-access-key-id, x-fc-access-key-secret, \
+         x-fc-security-token) are kept from workers.",
+    ),
+    Key::new(
+        "headers.first_forwarded_proto",
+        Switch,
+        "false",
+        "Whether workers get `X-Forwarded-Proto: http,http`, as the platform sends it, as its first item. \
+         Frameworks that take the list for a scheme build `http,http://host/`.",
+    ),
+    Key::new(
+        "headers.strip_proxy_prefix",
+        Switch,
+        "false",
+        "Whether `/2016-08-15/proxy/SERVICE/FUNCTION`, with which targets of the platform's legacy URL begin, is \
+         taken off.",
+    ),
+    Key::new(
         "log.access",
         Choice(&["text", "json", "off"]),
         "text",

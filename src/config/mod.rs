@@ -41,6 +41,8 @@ pub struct Config {
     pub queue: Queue,
     /// What one connection may cost.
     pub limits: Limits,
+    /// What of a request workers do not get.
+    pub headers: HeaderPolicy,
     /// How a request is reported.
     pub access_log: AccessLog,
     /// How the platform is spoken to.
@@ -225,6 +227,24 @@ impl Default for Limits {
             write_timeout: None,
             idle_timeout: None,
         }
+    }
+}
+
+/// What of a request workers do not get. All off: every byte passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeaderPolicy {
+    /// The platform's temporary credentials stay here.
+    pub strip_credentials: bool,
+    /// A list of protocols becomes the one that the client spoke.
+    pub first_forwarded_proto: bool,
+    /// The platform's legacy prefix is taken off the path.
+    pub strip_proxy_prefix: bool,
+}
+
+impl HeaderPolicy {
+    /// Whether there is anything to do.
+    pub fn is_on(&self) -> bool {
+        self.strip_credentials | self.first_forwarded_proto | self.strip_proxy_prefix
     }
 }
 

@@ -17,8 +17,8 @@ use super::layers::{Finding, Layers, Source, Value, in_order};
 use super::read::{self, Bad};
 use super::units::{period_text, size_text};
 use super::{
-    AccessLog, CommandChoice, Config, Limits, Listen, Protocol, Queue, Readiness, Slots, Spawn, Transport,
-    WorkerSource, Workers,
+    AccessLog, CommandChoice, Config, HeaderPolicy, Limits, Listen, Protocol, Queue, Readiness, Slots, Spawn,
+    Transport, WorkerSource, Workers,
 };
 use crate::error::Problem;
 
@@ -134,6 +134,11 @@ impl Judge<'_> {
                 newest_first_after: self.period("queue.newest_first_after"),
             },
             limits: self.limits(),
+            headers: HeaderPolicy {
+                strip_credentials: self.switch("headers.strip_credentials"),
+                first_forwarded_proto: self.switch("headers.first_forwarded_proto"),
+                strip_proxy_prefix: self.switch("headers.strip_proxy_prefix"),
+            },
             access_log,
             platform: self.platform(),
             replay: self.replay(),
@@ -163,7 +168,7 @@ impl Judge<'_> {
             discard_bytes: self.size("limits.discard_bytes"),
             buffer_bytes: to_usize(buffer),
             connections: self.auto_or("limits.connections").map(to_usize),
-            collect_requests: self.read("limits.collect_requests", |_, value| read::switch(value)),
+            collect_requests: self.switch("limits.collect_requests"),
             head_timeout: self.limit("limits.head_timeout"),
             body_timeout: self.limit("limits.body_timeout"),
             write_timeout: self.limit("limits.write_timeout"),
@@ -185,7 +190,7 @@ impl Judge<'_> {
             None if sockets.is_some() => Slots { count: 1, guessed: true },
             None => Slots { count: guess_slots(&spawn.argv), guessed: true },
         };
-        let tell_start = self.read("workers.tell_start", |_, value| read::switch(value));
+        let tell_start = self.switch("workers.tell_start");
         let source = match sockets {
             Some(sockets) => {
                 self.check_sockets(&sockets);
@@ -438,6 +443,10 @@ impl Judge<'_> {
             Kind::Size(min, max) => read::size(value, min, max),
             _ => unreachable!("invariant: {path} is a size in KEYS"),
         })
+    }
+
+    fn switch(&mut self, path: &'static str) -> bool {
+        self.read(path, |_, value| read::switch(value))
     }
 
     fn choice(&mut self, path: &'static str) -> usize {

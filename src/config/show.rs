@@ -91,7 +91,7 @@ fn origin(key: &Key, config: &Config, layers: &Layers) -> String {
 
 /// As TOML; `None` if there is none, or if workers are run by something else.
 fn value(path: &str, config: &Config) -> Option<String> {
-    let Config { listen, workers, queue, limits, .. } = config;
+    let Config { listen, workers, queue, limits, headers, .. } = config;
     let period = |period| text(OsStr::new(&period_text(period)));
     let size = |bytes: usize| text(OsStr::new(&size_text(bytes as u64)));
     Some(match path {
@@ -128,6 +128,9 @@ fn value(path: &str, config: &Config) -> Option<String> {
         "limits.body_timeout" => period(limits.body_timeout.unwrap_or_default()),
         "limits.write_timeout" => period(limits.write_timeout.unwrap_or_default()),
         "limits.idle_timeout" => period(limits.idle_timeout.unwrap_or_default()),
+        "headers.strip_credentials" => headers.strip_credentials.to_string(),
+        "headers.first_forwarded_proto" => headers.first_forwarded_proto.to_string(),
+        "headers.strip_proxy_prefix" => headers.strip_proxy_prefix.to_string(),
         "log.access" => match config.access_log {
             AccessLog::Off => "\"off\"".to_owned(),
             AccessLog::Text => "\"text\"".to_owned(),

@@ -20,6 +20,7 @@ use super::pace::within;
 use super::plane::{Plane, Resting};
 use super::relay::poll_fill;
 use super::{Dial, Stream};
+use crate::fc::policy;
 use crate::http1::Parsed;
 use crate::http1::body::Body;
 use crate::http1::request::{Refused, Request};
@@ -166,7 +167,10 @@ async fn rest_of_head<C: Stream, D: Dial>(plane: &Plane<D>, client: &mut C, mut 
         let news = &buffer.filled()[seen..];
         if seen == 0 || news.contains(&b'\n') || buffer.filled().len() >= plane.limits.head_bytes {
             match Request::parse(buffer.filled(), &plane.limits) {
-                Ok(Parsed::Complete(request)) => return Incoming::Request(request, buffer),
+                Ok(Parsed::Complete(mut request)) => {
+                    policy::apply(&plane.proxy.headers, buffer.filled(), &mut request);
+                    return Incoming::Request(request, buffer);
+                }
                 Ok(Parsed::Partial) => {}
                 Err(refused) => return Incoming::Refused(refused, buffer),
             }

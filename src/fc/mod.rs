@@ -7,4 +7,5 @@
 pub mod event;
 pub mod kind;
 pub mod marker;
+pub mod policy;
 pub mod verdict;

@@ -5,6 +5,39 @@
 
 use super::Span;
 
+/// One field line of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// The field's name.
+    pub name: &'a [u8],
+    /// Its trimmed value.
+    pub value: &'a [u8],
+    /// Where its value stands in the head.
+    pub at: Span,
+    /// The whole line in the head, its end included.
+    pub span: Span,
+}
+
+/// The field lines of `head`, whose first line ends behind byte `from`; those that begin in `dropped` are left
+/// out.
+pub fn kept_lines<'a>(
+    head: &'a [u8],
+    from: usize,
+    dropped: &'a [Span],
+) -> impl Iterator<Item = Line<'a>> + 'a {
+    let is_dropped =
+        |at: usize| dropped.iter().any(|span| (span.start as usize..span.end as usize).contains(&at));
+    lines(&head[from..])
+        .skip(1)
+        .map(move |(at, line)| (from + at, line))
+        .filter(move |&(at, _)| !is_dropped(at))
+        .filter_map(move |(at, line)| {
+            let (name, value) = field(line)?;
+            let span = Span { start: at as u32, end: (at + line.len() + 2) as u32 };
+            Some(Line { name, value, at: Span::of(value, head), span })
+        })
+}
+
 /// Names and trimmed values of the fields of `head`, its first line and the lines in `dropped` left out.
 ///
 /// `head` is one that [`super::request::Request`] or [`super::response::Response`] accepted, and
@@ -13,10 +46,7 @@ pub fn kept_fields<'a>(
     head: &'a [u8],
     dropped: &'a [Span],
 ) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + 'a {
-    lines(head)
-        .skip(1)
-        .filter(|&(at, _)| !dropped.iter().any(|span| (span.start as usize..span.end as usize).contains(&at)))
-        .filter_map(|(_, line)| field(line))
+    kept_lines(head, 0, dropped).map(|line| (line.name, line.value))
 }
 
 /// Names and trimmed values of a trailer section that [`super::chunked::Scanner`] has shown.
@@ -54,6 +84,15 @@ mod tests {
         let Ok(Parsed::Complete(request)) = Request::parse(head, &Limits::default()) else { panic!() };
         let fields: Vec<_> = kept_fields(head, request.dropped()).collect();
         assert_eq!(fields, [(&b"Host"[..], &b"x:1"[..]), (b"Empty", b""), (b"C", b"d e")]);
+    }
+
+    #[test]
+    fn a_line_knows_its_place() {
+        let head = b"\r\nGET / HTTP/1.1\r\nHost: x\r\nA:  b \r\nC: d\r\n\r\n";
+        let dropped = [Span { start: 18, end: 27 }];
+        let found: Vec<_> = kept_lines(head, 2, &dropped).collect();
+        assert_eq!(found.iter().map(|line| line.name).collect::<Vec<_>>(), [b"A", b"C"]);
+        assert_eq!((found[0].at.of_head(head), found[0].span.of_head(head)), (&b"b"[..], &b"A:  b \r\n"[..]));
     }
 
     #[test]

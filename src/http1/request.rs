@@ -214,6 +214,11 @@ impl Request {
     pub fn dropped(&self) -> &[Span] {
         &self.dropped.0
     }
+
+    /// Lets `span` not travel either: a part of the target or of a line, or a line, that does so far.
+    pub fn drop_also(&mut self, span: Span) {
+        self.dropped.insert(span);
+    }
 }
 
 /// Judges the start of a head as the whole head would be: the same bytes in other segments get the same answer.

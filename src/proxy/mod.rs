@@ -16,7 +16,7 @@ pub mod serve;
 use std::sync::atomic::AtomicU64;
 
 use crate::config::platform::{Events, Markers};
-use crate::config::{AccessLog, Replay};
+use crate::config::{AccessLog, HeaderPolicy, Replay};
 use admission::Gate;
 use hooks::Desk;
 use replay::Replays;
@@ -32,6 +32,8 @@ pub struct Proxy {
     pub markers: Markers,
     /// Whether workers are told `x-warmfront-start`.
     pub tell_start: bool,
+    /// What of a request workers do not get.
+    pub headers: HeaderPolicy,
     /// Where events go, and when they count as failed.
     pub events: Events,
     /// Where the platform's hooks and health checks are answered.
@@ -50,6 +52,7 @@ impl Proxy {
             access_log: AccessLog::Off,
             markers: Markers::Off,
             tell_start: false,
+            headers: HeaderPolicy::default(),
             events: Events::default(),
             desk: Desk::closed(),
             replays: Replays::new(Replay::default()),

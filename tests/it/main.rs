@@ -15,6 +15,7 @@ mod h2_abuse;
 mod h2_worker;
 mod keepalive;
 mod limits;
+mod policy;
 mod processes;
 #[cfg(feature = "loadtest")]
 mod soak;

@@ -55,10 +55,6 @@ impl Judge<'_> {
         statuses.unwrap_or_default()
     }
 
-    fn switch(&mut self, path: &'static str) -> bool {
-        self.read(path, |_, value| read::switch(value))
-    }
-
     fn target(&mut self, path: &'static str) -> Option<String> {
         self.read(path, |_, value| read::target(value))
     }

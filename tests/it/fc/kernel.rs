@@ -104,7 +104,8 @@ fn fc19_over_tcp_no_post_is_sent_again_whatever_the_switches_say() {
            if (q.method === 'POST') { log('executed'); return s.socket.resetAndDestroy(); }\n\
            s.end('x'); });",
     );
-    let sidecar = setup.flag("--transport", "tcp").flag("--workers", "1").set("replay.unread", "true").start();
+    let sidecar =
+        setup.flag("--transport", "tcp").flag("--workers", "1").set("replay.unread", "true").start();
     let mut client = sidecar.client();
     for round in 1..=5 {
         // On a connection that has served, as well as on a new one.

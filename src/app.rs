@@ -30,8 +30,9 @@ use crate::proxy::replay::Replays;
 use crate::sys;
 use crate::telemetry::say;
 use crate::telemetry::tally::{self, Count};
+use crate::upstream::affinity::Affinity;
 use crate::upstream::pool::{Pool, Publisher};
-use crate::worker::Wish;
+use crate::worker::Mandate;
 use crate::worker::external::External;
 use crate::worker::output::Flusher;
 use crate::worker::report::Report;
@@ -70,7 +71,7 @@ struct Running {
     signals: Signals,
     /// `None` once it has ended.
     workers: Option<Pin<Box<dyn Future<Output = ()>>>>,
-    wish: watch::Sender<Wish>,
+    mandate: watch::Sender<Mandate>,
     phase: PhaseMover,
     /// Follows `phase`, which hooks move too.
     phases: watch::Receiver<Phase>,
@@ -143,7 +144,7 @@ impl Running {
         let signals = Signals::listen().map_err(refused)?;
         let (publisher, pool) = Publisher::new();
         let (reporter, reports) = mpsc::unbounded_channel();
-        let (wish, wished) = watch::channel(Wish::Run);
+        let (mandate, mandated) = watch::channel(Mandate::Run);
         let (warmth, warmed) = watch::channel(Warmth::Starting);
         let (phase, phases) = PhaseMover::new();
         let intention = intention(&config.workers);
@@ -158,11 +159,11 @@ impl Running {
             WorkerSource::Spawn(spawn) => {
                 let supervisor = Supervisor::new(spawn, slots.count, start_deadline, port, publisher)?;
                 let flusher = supervisor.flusher();
-                (Box::pin(supervisor.run(wished, reporter)), flusher)
+                (Box::pin(supervisor.run(mandated, reporter)), flusher)
             }
             WorkerSource::Sockets(sockets) => {
                 let external = External::new(sockets, slots.count, start_deadline, publisher)?;
-                (Box::pin(external.run(wished, reporter)), Flusher::default())
+                (Box::pin(external.run(mandated, reporter)), Flusher::default())
             }
         };
         let platform = config.platform;
@@ -172,6 +173,7 @@ impl Running {
             markers: platform.markers,
             tell_start,
             headers: config.headers,
+            affinity: Affinity::new(config.affinity),
             events: platform.events,
             desk: Desk {
                 hooks: platform.hooks,
@@ -206,7 +208,7 @@ impl Running {
             reports,
             signals,
             workers: Some(workers),
-            wish,
+            mandate,
             phase,
             phases,
             warmth,
@@ -253,7 +255,7 @@ impl Running {
     /// A hook may have moved it: the instance will end, but not by our doing.
     fn on_phase(&mut self) {
         if *self.phases.borrow_and_update() == Phase::Draining {
-            self.wish.send_replace(Wish::Rest);
+            self.mandate.send_replace(Mandate::Rest);
             say::info(format_args!(
                 "/pre-stop: {} in flight, {} waiting; at most {}, and workers that exit stay away",
                 self.proxy.gate.in_flight(),
@@ -335,7 +337,7 @@ impl Running {
                 }
             }
         }
-        self.wish.send_replace(Wish::Stop);
+        self.mandate.send_replace(Mandate::Stop);
         while self.workers.is_some() {
             tokio::select! {
                 () = ended(&mut self.workers) => break,

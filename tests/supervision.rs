@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 use warmfront::config::{CommandChoice, Spawn, Transport};
 use warmfront::sys;
 use warmfront::upstream::pool::{Address, Pool, Publisher, Worker, WorkerId};
-use warmfront::worker::Wish;
+use warmfront::worker::Mandate;
 use warmfront::worker::report::Report;
 use warmfront::worker::supervisor::Supervisor;
 
@@ -57,7 +57,7 @@ struct Room {
     dir: tempfile::TempDir,
     pool: watch::Receiver<Arc<Pool>>,
     reports: UnboundedReceiver<Report>,
-    stop: watch::Sender<Wish>,
+    stop: watch::Sender<Mandate>,
     running: JoinHandle<()>,
 }
 
@@ -98,7 +98,7 @@ impl Plan {
             backoff: (Duration::from_millis(2), Duration::from_millis(20)),
         };
         let (publisher, pool) = Publisher::new();
-        let (stop, stopped) = watch::channel(Wish::Run);
+        let (stop, stopped) = watch::channel(Mandate::Run);
         let (sender, reports) = unbounded_channel();
         let supervisor = Supervisor::new(spawn, 2, self.deadline, 9000, publisher).unwrap();
         let running = tokio::spawn(supervisor.run(stopped, sender));
@@ -146,7 +146,7 @@ impl Room {
 
     async fn stop(self) -> Vec<Report> {
         let Room { dir, mut reports, stop, running, pool } = self;
-        stop.send(Wish::Stop).unwrap();
+        stop.send(Mandate::Stop).unwrap();
         running.await.unwrap();
         assert_eq!(pool.borrow().workers().len(), 0);
         let sockets =
@@ -376,7 +376,7 @@ open(os.environ['ROOM'] + '/finished', 'w').write('yes\\n')
         room.all_ready().await;
         let finished = room.dir.path().join("finished");
         let Room { dir, mut reports, stop, running, .. } = room;
-        stop.send(Wish::Stop).unwrap();
+        stop.send(Mandate::Stop).unwrap();
         running.await.unwrap();
         assert!(finished.exists(), "the server finished its work");
         assert_eq!(reports.recv().await, Some(Report::Stopped { worker: WorkerId(1), pid, killed: false }));

@@ -355,6 +355,20 @@ pub const KEYS: &[Key] = &[
          taken off.",
     ),
     Key::new(
+        "affinity.by",
+        Words,
+        "",
+        "What makes requests one session, which returns to the same worker for as long as that lives: \
+         `cookie:NAME`, `header:NAME`, or `mcp` for the header Mcp-Session-Id; the first that a request has \
+         decides. Without it: no request is bound.",
+    ),
+    Key::new(
+        "affinity.sessions",
+        Number(1, 1_000_000),
+        "10000",
+        "Sessions that are remembered; the least recently used go first. About 100 bytes each.",
+    ),
+    Key::new(
         "log.access",
         Choice(&["text", "json", "off"]),
         "text",

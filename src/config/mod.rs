@@ -43,6 +43,8 @@ pub struct Config {
     pub limits: Limits,
     /// What of a request workers do not get.
     pub headers: HeaderPolicy,
+    /// Which requests return to the same worker.
+    pub affinity: Affinity,
     /// How a request is reported.
     pub access_log: AccessLog,
     /// How the platform is spoken to.
@@ -246,6 +248,24 @@ impl HeaderPolicy {
     pub fn is_on(&self) -> bool {
         self.strip_credentials | self.first_forwarded_proto | self.strip_proxy_prefix
     }
+}
+
+/// Which requests return to the same worker, for as long as it lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Affinity {
+    /// Where a session's key may stand; the first that finds one decides. Empty: no request is bound.
+    pub by: Vec<SessionRule>,
+    /// Sessions that are remembered; the least recently used go first.
+    pub sessions: usize,
+}
+
+/// Where a session's key stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionRule {
+    /// The cookie of this name.
+    Cookie(String),
+    /// The field of this name, in any case.
+    Header(String),
 }
 
 /// How each finished request is reported on stdout.

@@ -9,9 +9,13 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::SessionRule;
 use super::keys::{Kind, Zero};
 use super::layers::Value;
 use super::units::{self, BadUnit};
+
+/// The field in which MCP servers name a session (Model Context Protocol 2025-03-26, Streamable HTTP).
+const MCP_SESSION: &str = "Mcp-Session-Id";
 
 /// Why a value cannot be what its key takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -220,6 +224,41 @@ pub(super) fn words(value: &Value) -> Result<Vec<OsString>, Bad> {
             example,
         )),
     }
+}
+
+/// Where sessions have their keys; none is a choice if nobody made another.
+pub(super) fn session_rules(value: &Value) -> Result<Vec<SessionRule>, Bad> {
+    let quote = if matches!(value, Value::Word(_)) { "" } else { "\"" };
+    let forms =
+        ["cookie:NAME", "header:NAME", "mcp"].map(|form| format!("{quote}{form}{quote}")).join(" or ");
+    let entries = match value {
+        Value::Word(line) => line.to_string_lossy().split_ascii_whitespace().map(str::to_owned).collect(),
+        _ => texts(value)
+            .ok_or_else(|| Bad::new("is not a list of texts", "", format!("Write a list of {forms}")))?
+            .into_iter()
+            .map(|text| text.to_string_lossy().into_owned())
+            .collect::<Vec<_>>(),
+    };
+    let rule = |entry: &String| {
+        let is_name = |name: &&str| !name.is_empty() && name.bytes().all(is_token);
+        match entry.split_once(':') {
+            Some(("cookie", name)) => Some(name).filter(is_name).map(|name| SessionRule::Cookie(name.to_owned())),
+            Some(("header", name)) => Some(name).filter(is_name).map(|name| SessionRule::Header(name.to_owned())),
+            None if entry == "mcp" => Some(SessionRule::Header(MCP_SESSION.to_owned())),
+            _ => None,
+        }
+        .ok_or_else(|| {
+            let shown: String = entry.escape_debug().take(60).collect();
+            let why = "A session is known by a cookie or by a field; a name has letters, digits and !#$%&'*+-.^_`|~.";
+            Bad::new(format!("holds `{shown}`, which is none of these"), why, format!("Write each as {forms}"))
+        })
+    };
+    entries.iter().map(rule).collect()
+}
+
+/// Whether `byte` may stand in the name of a field or cookie (RFC 9110 §5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Paths, none empty. Never an empty list.

@@ -17,8 +17,8 @@ use super::layers::{Finding, Layers, Source, Value, in_order};
 use super::read::{self, Bad};
 use super::units::{period_text, size_text};
 use super::{
-    AccessLog, CommandChoice, Config, HeaderPolicy, Limits, Listen, Protocol, Queue, Readiness, Slots, Spawn,
-    Transport, WorkerSource, Workers,
+    AccessLog, Affinity, CommandChoice, Config, HeaderPolicy, Limits, Listen, Protocol, Queue, Readiness,
+    Slots, Spawn, Transport, WorkerSource, Workers,
 };
 use crate::error::Problem;
 
@@ -138,6 +138,10 @@ impl Judge<'_> {
                 strip_credentials: self.switch("headers.strip_credentials"),
                 first_forwarded_proto: self.switch("headers.first_forwarded_proto"),
                 strip_proxy_prefix: self.switch("headers.strip_proxy_prefix"),
+            },
+            affinity: Affinity {
+                by: self.read("affinity.by", |_, value| read::session_rules(value)),
+                sessions: to_usize(self.number("affinity.sessions")),
             },
             access_log,
             platform: self.platform(),

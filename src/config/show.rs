@@ -12,7 +12,9 @@ use super::layers::{Layers, Source, Value};
 use super::platform::{Hooks, Markers};
 use super::secret::masked;
 use super::units::{period_text, size_text};
-use super::{AccessLog, CommandChoice, Config, Protocol, Readiness, Spawn, Transport, WorkerSource};
+use super::{
+    AccessLog, CommandChoice, Config, Protocol, Readiness, SessionRule, Spawn, Transport, WorkerSource,
+};
 
 /// The listing, one key per line, comments aligned, ending with a newline.
 #[must_use]
@@ -131,6 +133,15 @@ fn value(path: &str, config: &Config) -> Option<String> {
         "headers.strip_credentials" => headers.strip_credentials.to_string(),
         "headers.first_forwarded_proto" => headers.first_forwarded_proto.to_string(),
         "headers.strip_proxy_prefix" => headers.strip_proxy_prefix.to_string(),
+        "affinity.by" => {
+            let entry = |rule: &SessionRule| match rule {
+                SessionRule::Cookie(name) => format!("cookie:{name}"),
+                SessionRule::Header(name) => format!("header:{name}"),
+            };
+            let entries: Vec<_> = config.affinity.by.iter().map(entry).collect();
+            list(entries.iter().map(OsStr::new))
+        }
+        "affinity.sessions" => config.affinity.sessions.to_string(),
         "log.access" => match config.access_log {
             AccessLog::Off => "\"off\"".to_owned(),
             AccessLog::Text => "\"text\"".to_owned(),

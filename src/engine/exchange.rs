@@ -27,6 +27,7 @@ use crate::proxy::exchange::{Cause, Collected, Delivery, Exchange, Failed, Head,
 use crate::proxy::in_flight::{Context, InFlight};
 use crate::proxy::reply::LocalReply;
 use crate::telemetry::access::Outcome;
+use crate::upstream::affinity::{Affinity, Session};
 use crate::upstream::pool::Worker;
 
 /// The header that tells a worker whether its request started cold or warm.
@@ -408,6 +409,11 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
             names_service: self.request.names_service,
             received: self.head_len + self.body_len,
         }
+    }
+
+    fn session<'s>(&self, affinity: &'s Affinity) -> Option<Session<'s>> {
+        let (head, from) = (&self.bytes()[..self.head_len], self.request.target.end as usize);
+        affinity.session(head, from, self.request.dropped())
     }
 
     async fn collect(&mut self) -> Collected {

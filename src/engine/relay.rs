@@ -218,7 +218,7 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
         let request_sent = self.up.is_done() && !self.up.stopped;
         match self.down.digest(self.request, keep, self.up.body, request_sent) {
             Ok(Step::Switched { bytes }) => {
-                self.in_flight.on_answer(self.down.status());
+                self.on_answer();
                 self.in_flight.on_bytes(0, bytes);
                 Progress::Ended(End::Switched)
             }
@@ -226,13 +226,7 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
             Ok(Step::Ready { bytes, complete }) => {
                 if !begun && self.down.has_begun() {
                     self.answered_early = !self.up.is_done();
-                    self.in_flight.on_answer(self.down.status());
-                    if self.down.event_has_failed() {
-                        self.in_flight.set_failed();
-                    }
-                    if self.down.head_len() > PLATFORM_HEAD_MAX && self.request.request_id.is_some() {
-                        self.plane.warn_of_large_head(self.in_flight, self.down.head_len());
-                    }
+                    self.on_answer();
                     if self.down.worker_is_old() {
                         self.in_flight.worker().set_http10();
                     }
@@ -250,6 +244,20 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
                 Progress::Ended(self.answered_in_http2())
             }
             Err(cause) => Progress::Ended(End::Failed(cause, Delivery::Something)),
+        }
+    }
+
+    /// Notes the final answer, whose head is the first of what is pending.
+    fn on_answer(&mut self) {
+        self.in_flight.on_answer(self.down.status());
+        if self.down.event_has_failed() {
+            self.in_flight.set_failed();
+        }
+        if self.down.head_len() > PLATFORM_HEAD_MAX && self.request.request_id.is_some() {
+            self.plane.warn_of_large_head(self.in_flight, self.down.head_len());
+        }
+        if let Some(affinity) = &self.plane.proxy.affinity {
+            affinity.learn(self.down.pending().unwrap_or_default(), self.in_flight.worker());
         }
     }
 

@@ -9,6 +9,11 @@
 //! looks for a slot once more; whoever returns a slot does so first and then
 //! looks at `waiting`. With sequentially consistent order one of them sees the
 //! other.
+//!
+//! Who belongs to a session may wish for one worker and waits for that one alone,
+//! in a lane beside the others. It is let off its wish when the worker leaves the
+//! pool or is suspect: whoever suspects a worker holds a slot of it and gives that
+//! back next, and a new pool is installed, so either way somebody looks.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -17,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
-use super::line::{Line, Ticket};
+use super::line::{Line, Ticket, Wish};
 use crate::clock;
 use crate::config::Queue;
 use crate::config::units::period_text;
@@ -181,7 +186,7 @@ impl Gate {
     pub fn close(&self, why: &Refusal) {
         let mut inner = self.lock();
         inner.closed = Some(why.clone());
-        while let Some(waiter) = inner.line.pop(clock::now()) {
+        for waiter in inner.line.drain() {
             self.waiting.fetch_sub(1, Ordering::SeqCst);
             // Whoever stopped waiting meanwhile needs no answer.
             let _ = waiter.send(Err(why.clone()));
@@ -193,39 +198,70 @@ impl Gate {
         if self.waiting.load(Ordering::SeqCst) != 0 {
             return None;
         }
-        self.take().map(|lease| self.permit(lease))
+        self.take(None).map(|lease| self.permit(lease))
+    }
+
+    /// A slot of the worker it wishes for, if that one serves, else of any; if one is free and nobody waits.
+    pub fn try_enter_for(&self, wish: Wish<'_>) -> Option<Permit<'_>> {
+        if self.waiting.load(Ordering::SeqCst) != 0 {
+            return None;
+        }
+        self.take(wish.filter(|worker| self.serves(worker))).map(|lease| self.permit(lease))
+    }
+
+    /// Whether the pool has this life of a worker and trusts it.
+    pub fn serves(&self, worker: &Arc<Worker>) -> bool {
+        self.pool.load().has(worker) && !worker.is_suspect()
     }
 
     /// A slot, now or after waiting in line, holding `bytes` meanwhile.
+    ///
+    /// # Errors
+    /// Those of [`Gate::enter_for`].
+    ///
+    /// # Cancel safety
+    /// That of [`Gate::enter_for`].
+    pub fn enter(&self, bytes: usize) -> impl Future<Output = Result<Permit<'_>, Refusal>> {
+        self.enter_for(None, bytes, clock::now())
+    }
+
+    /// A slot of the worker it wishes for, now or after waiting in line since `since`, holding `bytes`
+    /// meanwhile; of any worker if that one does not serve, or stops to.
     ///
     /// # Errors
     /// [`Refusal`] when a bound of the line strikes or the gate is closed.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the line; a slot already handed over goes to the next.
-    pub async fn enter(&self, bytes: usize) -> Result<Permit<'_>, Refusal> {
-        let (mut waiter, since) = {
+    pub async fn enter_for(
+        &self,
+        wish: Wish<'_>,
+        bytes: usize,
+        since: Instant,
+    ) -> Result<Permit<'_>, Refusal> {
+        let mut waiter = {
             let mut inner = self.lock();
             if let Some(why) = &inner.closed {
                 return Err(why.clone());
             }
             self.waiting.fetch_add(1, Ordering::SeqCst);
-            if inner.line.is_empty()
-                && let Some(lease) = self.take()
+            // Looked at under the lock: whoever publishes another pool or gives a slot back dispatches behind us.
+            let wish = wish.filter(|worker| self.serves(worker));
+            if inner.line.is_clear(wish)
+                && let Some(lease) = self.take(wish)
             {
                 self.waiting.fetch_sub(1, Ordering::SeqCst);
                 return Ok(self.permit(lease));
             }
-            let now = clock::now();
             let (sender, receiver) = oneshot::channel();
-            let ticket = match inner.line.push(sender, bytes, now) {
+            let ticket = match inner.line.push(wish, sender, bytes, since) {
                 Ok(ticket) => ticket,
                 Err(refusal) => {
                     self.waiting.fetch_sub(1, Ordering::SeqCst);
                     return Err(refusal);
                 }
             };
-            (Waiter { gate: self, ticket, receiver }, now)
+            Waiter { gate: self, ticket, receiver }
         };
         let mut first_ready = self.first_ready.subscribe();
         loop {
@@ -256,8 +292,11 @@ impl Gate {
         self.lock().rate.seconds_for(waiting, served, clock::now())
     }
 
-    fn take(&self) -> Option<Lease> {
-        Lease::take(&self.pool.load(), self.rotation.fetch_add(1, Ordering::Relaxed))
+    fn take(&self, wish: Wish<'_>) -> Option<Lease> {
+        match wish {
+            Some(worker) => Lease::of(worker),
+            None => Lease::take(&self.pool.load(), self.rotation.fetch_add(1, Ordering::Relaxed)),
+        }
     }
 
     fn permit(&self, lease: Lease) -> Permit<'_> {
@@ -270,11 +309,20 @@ impl Gate {
         }
     }
 
+    /// Gives free slots to those who wait for just these, then to those who take any.
     fn dispatch(&self, inner: &mut Inner) {
+        inner.line.give_up(|worker| self.serves(worker));
+        for worker in inner.line.wishes() {
+            self.serve(inner, Some(&worker));
+        }
+        self.serve(inner, None);
+    }
+
+    fn serve(&self, inner: &mut Inner, wish: Wish<'_>) {
         let mut spare = None;
-        while !inner.line.is_empty() {
-            let Some(lease) = spare.take().or_else(|| self.take()) else { return };
-            let Some(waiter) = inner.line.pop(clock::now()) else { return };
+        while !inner.line.is_clear(wish) {
+            let Some(lease) = spare.take().or_else(|| self.take(wish)) else { return };
+            let Some(waiter) = inner.line.pop(wish, clock::now()) else { return };
             self.waiting.fetch_sub(1, Ordering::SeqCst);
             // One who left between pop and send hands the slot on to the next.
             if let Err(Ok(lease)) = waiter.send(Ok(lease)) {
@@ -333,142 +381,4 @@ impl DrainRate {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::upstream::pool::{Address, WorkerId};
-    use std::future::Future;
-    use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
-    use tokio::sync::Notify;
-
-    fn pool(slots: &[u32]) -> Arc<Pool> {
-        let suspicion = Arc::new(Notify::new());
-        let address = Address::Tcp(([127, 0, 0, 1], 1).into());
-        let worker = |(index, &slots): (usize, &u32)| {
-            Worker::new(WorkerId(index as u32 + 1), address.clone(), slots, Arc::clone(&suspicion))
-        };
-        Arc::new(Pool::new(slots.iter().enumerate().map(worker).collect()))
-    }
-
-    fn gate(depth: usize) -> Gate {
-        let bounds = Queue {
-            depth,
-            bytes: 1 << 20,
-            timeout: Duration::from_secs(30),
-            newest_first_after: Duration::from_secs(1),
-        };
-        Gate::new(bounds, clock::now() + Duration::from_secs(110))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn requests_before_the_first_worker_are_held_and_then_served() {
-        let gate = gate(10);
-        assert!(gate.try_enter().is_none());
-        let mut waiting = pin!(gate.enter(1));
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(waiting.as_mut().poll(&mut cx).is_pending());
-        gate.install(pool(&[1]));
-        assert!(matches!(waiting.as_mut().poll(&mut cx), Poll::Ready(Ok(_))));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn without_any_worker_the_start_deadline_refuses() {
-        let (gate, before) = (gate(10), clock::now());
-        assert_eq!(gate.enter(1).await.err(), Some(Refusal::NotStarted));
-        assert_eq!((clock::now() - before).as_secs(), 110);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn once_a_worker_is_ready_those_held_before_wait_no_longer_than_others() {
-        let (gate, before) = (gate(10), clock::now());
-        let mut waiting = pin!(gate.enter(1));
-        let mut other = pin!(gate.enter(1));
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(waiting.as_mut().poll(&mut cx).is_pending() && other.as_mut().poll(&mut cx).is_pending());
-        tokio::time::advance(Duration::from_secs(5)).await;
-        gate.install(pool(&[1]));
-        let _held = waiting.await.unwrap();
-        assert_eq!(other.await.err(), Some(Refusal::Late { timeout: Duration::from_secs(30) }));
-        assert_eq!((clock::now() - before).as_secs(), 35);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_full_pool_refuses_after_the_queue_timeout_and_a_full_line_at_once() {
-        let gate = gate(1);
-        gate.install(pool(&[1]));
-        let held = gate.try_enter().unwrap();
-        let mut waiting = pin!(gate.enter(1));
-        assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        assert_eq!(gate.enter(1).await.err(), Some(Refusal::QueueFull { depth: 1 }));
-        assert_eq!(waiting.await.err(), Some(Refusal::Late { timeout: Duration::from_secs(30) }));
-        assert_eq!(gate.waiting(), 0);
-        drop(held);
-        assert!(gate.try_enter().is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_slot_handed_to_one_who_left_goes_to_the_next() {
-        let gate = gate(10);
-        gate.install(pool(&[1]));
-        let held = gate.try_enter().unwrap();
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut first = Box::pin(gate.enter(1));
-        let mut second = Box::pin(gate.enter(1));
-        assert!(first.as_mut().poll(&mut cx).is_pending() && second.as_mut().poll(&mut cx).is_pending());
-        drop(held);
-        drop(first);
-        assert!(matches!(second.as_mut().poll(&mut cx), Poll::Ready(Ok(_))));
-        drop(second);
-        assert_eq!((gate.waiting(), gate.pool().workers()[0].in_flight()), (0, 0));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_closed_gate_answers_everybody() {
-        let gate = gate(10);
-        let mut waiting = pin!(gate.enter(1));
-        assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        gate.close(&Refusal::Stopping);
-        assert_eq!(waiting.await.err(), Some(Refusal::Stopping));
-        assert_eq!(gate.enter(1).await.err(), Some(Refusal::Stopping));
-    }
-
-    #[test]
-    fn many_threads_never_exceed_the_slots_and_nobody_is_forgotten() {
-        const THREADS: usize = 4;
-        const ROUNDS: usize = 2_000;
-        let gate = gate(1000);
-        gate.install(pool(&[1, 2]));
-        let in_use = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..THREADS {
-                scope.spawn(|| {
-                    let runtime =
-                        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-                    runtime.block_on(async {
-                        for _ in 0..ROUNDS {
-                            let permit = match gate.try_enter() {
-                                Some(permit) => permit,
-                                None => gate.enter(1).await.unwrap(),
-                            };
-                            assert!(in_use.fetch_add(1, Ordering::SeqCst) < 3);
-                            tokio::task::yield_now().await;
-                            in_use.fetch_sub(1, Ordering::SeqCst);
-                            drop(permit);
-                        }
-                    });
-                });
-            }
-        });
-        assert_eq!(gate.waiting(), 0);
-        let served: u64 = gate.pool().workers().iter().map(|worker| worker.served()).sum();
-        assert_eq!(served, (THREADS * ROUNDS) as u64);
-    }
-
-    #[test]
-    fn retry_after_follows_the_rate_at_which_requests_leave() {
-        let (mut rate, now) = (DrainRate::default(), Instant::now());
-        assert_eq!(rate.seconds_for(9, 0, now), 10, "nothing known yet: one a second");
-        assert_eq!(rate.seconds_for(9, 50, now + Duration::from_secs(10)), 2);
-        assert_eq!(rate.seconds_for(100_000, 50, now + Duration::from_secs(11)), 60);
-    }
-}
+mod tests;

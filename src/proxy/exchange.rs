@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::in_flight::{Context, InFlight};
 use super::reply::LocalReply;
+use crate::upstream::affinity::{Affinity, Session};
 use crate::upstream::pool::Worker;
 
 /// One request, its head read and judged, its body not.
@@ -15,6 +16,9 @@ use crate::upstream::pool::Worker;
 pub trait Exchange {
     /// What the head says that the walk needs.
     fn head(&self) -> Head<'_>;
+
+    /// The session that the head names, by the rules of `affinity`.
+    fn session<'a>(&self, affinity: &'a Affinity) -> Option<Session<'a>>;
 
     /// Waits until as much of the body is here as must be before a slot is taken; nothing by default.
     async fn collect(&mut self) -> Collected;

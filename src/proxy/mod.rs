@@ -17,6 +17,7 @@ use std::sync::atomic::AtomicU64;
 
 use crate::config::platform::{Events, Markers};
 use crate::config::{AccessLog, HeaderPolicy, Replay};
+use crate::upstream::affinity::Affinity;
 use admission::Gate;
 use hooks::Desk;
 use replay::Replays;
@@ -34,6 +35,8 @@ pub struct Proxy {
     pub tell_start: bool,
     /// What of a request workers do not get.
     pub headers: HeaderPolicy,
+    /// Which requests return to the same worker, if any do.
+    pub affinity: Option<Affinity>,
     /// Where events go, and when they count as failed.
     pub events: Events,
     /// Where the platform's hooks and health checks are answered.
@@ -53,6 +56,7 @@ impl Proxy {
             markers: Markers::Off,
             tell_start: false,
             headers: HeaderPolicy::default(),
+            affinity: None,
             events: Events::default(),
             desk: Desk::closed(),
             replays: Replays::new(Replay::default()),

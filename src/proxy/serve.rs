@@ -1,16 +1,19 @@
 //! One request's walk: begin → collect → admit → relay → finish.
 
 use std::pin::pin;
+use std::time::Instant;
 
 use super::Proxy;
 use super::admission::{Permit, Refusal};
 use super::exchange::{Cause, Collected, Exchange};
 use super::hooks;
 use super::in_flight::{Context, InFlight};
+use super::line::Wish;
 use super::replay::Tries;
 use super::reply::LocalReply;
 use crate::clock;
 use crate::fc::kind::Kind;
+use crate::upstream::affinity::Session;
 
 /// One request's way through the proxy. Every return has answered the client,
 /// or there is nobody left to answer.
@@ -36,18 +39,24 @@ pub async fn serve<E: Exchange>(proxy: &Proxy, exchange: &mut E) {
         let reply = LocalReply::failed(&cause, context.id);
         return exchange.reply(context, reply).await;
     }
+    let session = proxy.affinity.as_ref().and_then(|affinity| exchange.session(affinity));
     let mut tries = Tries::default();
     loop {
-        let permit = match proxy.gate.try_enter() {
-            Some(permit) => permit,
-            None => match stand_in_line(proxy, exchange, &mut context).await {
-                Admitted::Yes(permit) => permit,
-                Admitted::Abandoned => return,
-                Admitted::No(refusal) => {
-                    let reply = LocalReply::refused(&refusal, proxy.gate.retry_after_secs(), context.id);
-                    return exchange.reply(context, reply).await;
-                }
+        let admitted = match session {
+            // Boxed: requests without a session need not make room for it.
+            Some(session) => Box::pin(enter_with(proxy, exchange, &mut context, session)).await,
+            None => match proxy.gate.try_enter() {
+                Some(permit) => Admitted::Yes(permit),
+                None => stand_in_line(proxy, exchange, &mut context, None, clock::now()).await,
             },
+        };
+        let permit = match admitted {
+            Admitted::Yes(permit) => permit,
+            Admitted::Abandoned => return,
+            Admitted::No(refusal) => {
+                let reply = LocalReply::refused(&refusal, proxy.gate.retry_after_secs(), context.id);
+                return exchange.reply(context, reply).await;
+            }
         };
         tries.attempts += 1;
         match exchange.relay(InFlight::new(context, permit)).await {
@@ -72,16 +81,46 @@ enum Admitted<'g> {
     Abandoned,
 }
 
+/// A slot of the worker that serves `session`; of any if none does, which then becomes the one that does.
+async fn enter_with<'g, E: Exchange>(
+    proxy: &'g Proxy,
+    exchange: &mut E,
+    context: &mut Context,
+    session: Session<'_>,
+) -> Admitted<'g> {
+    let (gate, mut since, mut wish) = (&proxy.gate, None, session.worker());
+    loop {
+        let permit = match gate.try_enter_for(wish.as_ref()) {
+            Some(permit) => permit,
+            None => {
+                let since = *since.get_or_insert_with(clock::now);
+                match stand_in_line(proxy, exchange, context, wish.as_ref(), since).await {
+                    Admitted::Yes(permit) => permit,
+                    otherwise => return otherwise,
+                }
+            }
+        };
+        // Another request of the session may have been admitted elsewhere meanwhile. Ends because that one
+        // lives: whoever is told so twice has seen another worker die.
+        wish = session.settle(permit.worker(), |worker| gate.serves(worker));
+        if wish.is_none() {
+            return Admitted::Yes(permit);
+        }
+    }
+}
+
 async fn stand_in_line<'g, E: Exchange>(
     proxy: &'g Proxy,
     exchange: &mut E,
     context: &mut Context,
+    wish: Wish<'_>,
+    since: Instant,
 ) -> Admitted<'g> {
     if !proxy.gate.has_workers() {
         context.set_cold();
     }
     exchange.park();
-    let entered = pin!(proxy.gate.enter(exchange.held_bytes()));
+    let entered = pin!(proxy.gate.enter_for(wish, exchange.held_bytes(), since));
     tokio::select! {
         biased;
         entered = entered => match entered {

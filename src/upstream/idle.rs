@@ -113,9 +113,7 @@ impl<S> Idle<S> {
     pub fn retain(&self, pool: &Pool) {
         for thread in 0..self.shelves.len() {
             for entry in &mut self.shelf(thread).0 {
-                let stays =
-                    |worker: &Arc<Worker>| pool.workers().iter().any(|member| Arc::ptr_eq(member, worker));
-                if entry.as_ref().is_some_and(|entry| !stays(&entry.worker)) {
+                if entry.as_ref().is_some_and(|entry| !pool.has(&entry.worker)) {
                     *entry = None;
                 }
             }

@@ -31,6 +31,11 @@ impl Lease {
         }
     }
 
+    /// Takes a slot of just this worker, whatever others have; `None` when all of its are taken.
+    pub fn of(worker: &Arc<Worker>) -> Option<Self> {
+        worker.try_take().then(|| Self { worker: Arc::clone(worker) })
+    }
+
     /// The worker whose slot this is.
     pub fn worker(&self) -> &Arc<Worker> {
         &self.worker

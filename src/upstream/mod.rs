@@ -4,7 +4,9 @@
 //! plane takes slots from their workers through atomics. Nothing here knows how
 //! a worker came to be or how bytes reach it.
 
+pub mod affinity;
 pub mod balance;
 pub mod idle;
 pub mod lease;
 pub mod pool;
+mod session;

@@ -172,6 +172,11 @@ impl Pool {
         &self.workers
     }
 
+    /// Whether this life of a worker is ready.
+    pub fn has(&self, worker: &Arc<Worker>) -> bool {
+        self.workers.iter().any(|member| Arc::ptr_eq(member, worker))
+    }
+
     /// Concurrent requests all of them may hold.
     pub fn slots(&self) -> u64 {
         self.workers.iter().map(|worker| u64::from(worker.slots)).sum()

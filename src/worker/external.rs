@@ -19,7 +19,7 @@ use crate::upstream::pool::{Address, Publisher, Worker, WorkerId};
 use super::report::Report;
 use super::spawn::SOCKET_PATH_BYTES;
 use super::state::{SILENT, later};
-use super::{Wish, probe};
+use super::{Mandate, probe};
 
 /// All watched sockets of one pool.
 #[derive(Debug)]
@@ -84,11 +84,11 @@ impl External {
         Ok(Self { seats, publisher, suspicion, start_deadline, all_were_ready: false })
     }
 
-    /// Watches until `wish` is to stop (or its sender is gone); the pool is empty then.
+    /// Watches until `mandate` is to stop (or its sender is gone); the pool is empty then.
     ///
     /// # Cancel safety
     /// May be dropped at any time; the pool stays as it was.
-    pub async fn run(mut self, mut wish: watch::Receiver<Wish>, reports: UnboundedSender<Report>) {
+    pub async fn run(mut self, mut mandate: watch::Receiver<Mandate>, reports: UnboundedSender<Report>) {
         let say = |report| drop(reports.send(report));
         let began = clock::now();
         let mut probes = JoinSet::new();
@@ -99,7 +99,7 @@ impl External {
             let due = self.explain_silence(began, &say);
             // All branches are cancel safe.
             tokio::select! {
-                _ = wish.wait_for(|&wish| wish == Wish::Stop) => break,
+                _ = mandate.wait_for(|&mandate| mandate == Mandate::Stop) => break,
                 () = self.suspicion.notified() => {
                     for seat in self.look_for_suspects(&say) {
                         self.probe(seat, &mut probes);
@@ -208,7 +208,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let paths = [dir.path().join("a.sock"), dir.path().join("b.sock")];
         let (publisher, mut pool) = Publisher::new();
-        let (stop, stopped) = watch::channel(Wish::Run);
+        let (stop, stopped) = watch::channel(Mandate::Run);
         let (reports, mut said) = unbounded_channel();
         let external = External::new(paths.to_vec(), 3, Duration::from_secs(60), publisher).unwrap();
         let running = tokio::spawn(external.run(stopped, reports));
@@ -232,7 +232,7 @@ mod tests {
         assert!(back.to_string().contains("b.sock is back"), "{back}");
         assert!(Arc::ptr_eq(&pool.borrow().workers()[1], &worker) && !worker.is_suspect());
 
-        stop.send(Wish::Stop).unwrap();
+        stop.send(Mandate::Stop).unwrap();
         running.await.unwrap();
         assert_eq!(pool.borrow().workers().len(), 0);
     }
@@ -241,7 +241,7 @@ mod tests {
     async fn a_socket_that_never_comes_is_explained_twice() {
         let dir = tempfile::tempdir().unwrap();
         let (publisher, _pool) = Publisher::new();
-        let (_stop, stopped) = watch::channel(Wish::Run);
+        let (_stop, stopped) = watch::channel(Mandate::Run);
         let (reports, mut said) = unbounded_channel();
         let external =
             External::new(vec![dir.path().join("no.sock")], 1, Duration::from_secs(60), publisher).unwrap();

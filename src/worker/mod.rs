@@ -20,7 +20,7 @@ pub mod supervisor;
 
 /// What the application wants of the workers. It only ever moves down this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Wish {
+pub enum Mandate {
     /// Keep all of them alive.
     Run,
     /// Keep those that live; one that exits stays away: the instance is about to end.

@@ -9,7 +9,7 @@
 //!  SIGCHLD ─▶ reap ─┐                       ┌─▶ Publisher (the ready ones, on every change)
 //!  probes ──────────┼─▶ Place (pure state) ─┼─▶ spawn · TERM · KILL
 //!  suspicion ───────┤                       └─▶ Report (for people)
-//!  wish · timers ───┘
+//!  mandate · timers ┘
 //! ```
 
 use std::collections::HashMap;
@@ -30,7 +30,7 @@ use crate::error::Problem;
 use crate::sys;
 use crate::upstream::pool::{Address, Publisher, Worker, WorkerId};
 
-use super::Wish;
+use super::Mandate;
 use super::diagnose::{exit, quoted, silence};
 use super::output::{Flusher, Output, Sink, Written};
 use super::probe;
@@ -64,7 +64,7 @@ pub struct Supervisor {
     output: Option<(Sink, Written)>,
     seats: Vec<Seat>,
     tasks: JoinSet<Done>,
-    wish: Wish,
+    mandate: Mandate,
     stopping: bool,
     all_were_ready: bool,
     said_never: bool,
@@ -170,7 +170,7 @@ impl Supervisor {
             output: Some(output),
             seats,
             tasks: JoinSet::new(),
-            wish: Wish::Run,
+            mandate: Mandate::Run,
             stopping: false,
             all_were_ready: false,
             said_never: false,
@@ -183,7 +183,7 @@ impl Supervisor {
         Flusher
     }
 
-    /// Keeps the workers alive until `wish` is to stop them (or its sender is gone); then
+    /// Keeps the workers alive until `mandate` is to stop them (or its sender is gone); then
     /// TERM to every group, KILL after the grace, and returns when all were reaped.
     ///
     /// Must run on a thread that lives as long as the process: workers die with
@@ -191,7 +191,7 @@ impl Supervisor {
     ///
     /// # Cancel safety
     /// Dropping it kills every worker group at once; see [`Supervisor`].
-    pub async fn run(mut self, mut wish: watch::Receiver<Wish>, reports: UnboundedSender<Report>) {
+    pub async fn run(mut self, mut mandate: watch::Receiver<Mandate>, reports: UnboundedSender<Report>) {
         let say = |report| drop(reports.send(report));
         loop {
             self.do_due(&say);
@@ -201,10 +201,10 @@ impl Supervisor {
             let due = self.next_due();
             // All branches are cancel safe; whatever was not taken is there in the next round.
             tokio::select! {
-                wished = wish.wait_for(|&wish| wish > self.wish), if !self.stopping => {
-                    // Whoever wished is gone: nobody wants the workers any more.
-                    self.wish = wished.map_or(Wish::Stop, |wish| *wish);
-                    if self.wish == Wish::Stop {
+                mandated = mandate.wait_for(|&mandate| mandate > self.mandate), if !self.stopping => {
+                    // Whoever mandated is gone: nobody wants the workers any more.
+                    self.mandate = mandated.map_or(Mandate::Stop, |mandate| *mandate);
+                    if self.mandate == Mandate::Stop {
                         self.begin_stop();
                     }
                 }
@@ -234,7 +234,7 @@ impl Supervisor {
             self.seats.iter().any(|seat| seat.life.as_ref().is_some_and(|life| life.leader.is_some()));
         let lingering = lingers.then(|| clock::now() + LINGERING);
         let due = self.seats.iter().filter_map(|seat| seat.place.due());
-        let due = due.filter(|(_, what)| self.wish == Wish::Run || *what != Due::Spawn);
+        let due = due.filter(|(_, what)| self.mandate == Mandate::Run || *what != Due::Spawn);
         due.map(|(at, _)| at).chain(lingering).min()
     }
 
@@ -244,7 +244,7 @@ impl Supervisor {
         let mut failures = Vec::new();
         for seat in 0..self.seats.len() {
             match self.seats[seat].place.due() {
-                Some((at, Due::Spawn)) if at <= now && self.wish == Wish::Run => {
+                Some((at, Due::Spawn)) if at <= now && self.mandate == Mandate::Run => {
                     failures.extend(self.spawn(seat, now).err())
                 }
                 Some((at, Due::Look)) if at <= now => self.explain_silence(seat, now, say),

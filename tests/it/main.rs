@@ -2,6 +2,7 @@
 
 mod access_log;
 mod admission;
+mod affinity;
 mod baselines;
 mod cli;
 mod clients;

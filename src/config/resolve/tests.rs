@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::platform::{Events, HookMode, Markers, Replay};
 use super::*;
+use crate::config::SessionRule;
 use crate::config::keys::KEYS;
 
 fn facts() -> Facts {
@@ -63,7 +64,7 @@ fn wrong(kind: Kind) -> Value {
         Kind::Size(..) => Value::Other("1.5".into()),
         Kind::Path => text(""),
         Kind::Paths => Value::List(Vec::new()),
-        Kind::Words => Value::Integer(1),
+        Kind::Words => Value::List(vec![Value::Integer(1)]),
         Kind::Target => text("healthz"),
         Kind::Variables => Value::Integer(1),
     }
@@ -246,6 +247,30 @@ fn every_contradiction_is_found_once_and_at_its_place() {
         assert_eq!(found.len(), 1, "{values:?}: {found:#?}");
         assert!(found[0].contains(expected) && found[0].starts_with("a.toml:"), "{expected}: {}", found[0]);
     }
+}
+
+#[test]
+fn sessions_are_known_by_cookies_and_fields_and_anything_else_is_named() {
+    assert_eq!(config(&[]).affinity, Affinity { by: Vec::new(), sessions: 10_000 });
+    assert!(config(&[("affinity.by", list(&[]))]).affinity.by.is_empty());
+    let by =
+        config(&[("affinity.by", list(&["cookie:connect.sid", "header:x-session-id", "mcp"]))]).affinity.by;
+    let header = |name: &str| SessionRule::Header(name.to_owned());
+    assert_eq!(
+        by,
+        [SessionRule::Cookie("connect.sid".into()), header("x-session-id"), header("Mcp-Session-Id")]
+    );
+    for bad in ["", "sid", "cookie:", "header:a b", "Cookie:a", "mcp:a", "header:x:y", "cookie:\u{e9}"] {
+        let found = problems(&[("affinity.by", list(&["mcp", bad]))]);
+        assert_eq!(found.len(), 1, "{bad:?}");
+        let [names, forms] =
+            [format!("holds `{bad}`, which"), "\"cookie:NAME\" or \"header:NAME\" or \"mcp\"".into()];
+        assert!(found[0].contains(&names) && found[0].contains(&forms), "{}", found[0]);
+    }
+    let mut layers = Layers::default();
+    let word = Value::Word(" mcp\tcookie:a ".into());
+    layers.set(Key::find("affinity.by").unwrap(), word, Source::Env("E".into()));
+    assert_eq!(resolve(&layers, &facts()).unwrap().affinity.by.len(), 2);
 }
 
 #[test]

@@ -196,6 +196,78 @@ fn a_worker_that_is_trusted_again_serves_those_who_waited() {
     });
 }
 
+/// As the walk does it for a session.
+fn enter_for<'g>(gate: &'g Gate, worker: &Arc<Worker>) -> Result<Permit<'g>, Refusal> {
+    gate.try_enter_for(Some(worker))
+        .map_or_else(|| block_on(gate.enter_for(Some(worker), 1, clock::now())), Ok)
+}
+
+#[test]
+fn who_waits_for_one_worker_gets_its_slot_and_holds_up_nobody_else() {
+    explore(|| {
+        let (gate, one, two) = (gate(), worker(1, 1), worker(2, 1));
+        gate.install(pool(&[Arc::clone(&one), Arc::clone(&two)]));
+        let (inside, wished, users) =
+            (Arc::clone(&gate), Arc::clone(&one), [(); 2].map(|()| AtomicU32::new(0)));
+        let users = Arc::new(users);
+        join(spawn(4, move |index| {
+            let permit = match index {
+                0 | 1 => enter_for(&inside, &wished),
+                _ => enter(&inside),
+            };
+            let permit = permit.expect("nobody refuses");
+            assert!(index > 1 || Arc::ptr_eq(permit.worker(), &wished));
+            let id = permit.worker().id.0 as usize;
+            use_up(permit, &users[id - 1]);
+        }));
+        at_rest(&gate, &[&one, &two]);
+    });
+}
+
+#[test]
+fn while_a_session_waits_for_its_busy_worker_others_get_the_idle_one() {
+    explore(|| {
+        let (gate, one, two) = (gate(), worker(1, 1), worker(2, 1));
+        gate.install(pool(&[Arc::clone(&one), Arc::clone(&two)]));
+        // Given back only when the others were served: they must not need it.
+        let held = enter_for(&gate, &one).expect("it is free");
+        let (inside, wished) = (Arc::clone(&gate), Arc::clone(&one));
+        let threads = spawn(2, move |_| drop(enter(&inside).expect("nobody refuses")));
+        let session = Arc::clone(&gate);
+        let waits = thread::spawn(move || {
+            let permit = enter_for(&session, &wished).expect("nobody refuses");
+            assert!(Arc::ptr_eq(permit.worker(), &wished));
+        });
+        join(threads);
+        drop(held);
+        waits.join().expect("no thread panics");
+        at_rest(&gate, &[&one, &two]);
+    });
+}
+
+#[test]
+fn who_waits_for_a_worker_that_goes_or_is_suspect_is_served_by_another() {
+    explore(|| {
+        let (gate, one, two) = (gate(), worker(1, 1), worker(2, 1));
+        gate.install(pool(&[Arc::clone(&one), Arc::clone(&two)]));
+        let (inside, wished) = (Arc::clone(&gate), Arc::clone(&one));
+        let threads = spawn(4, move |index| match index {
+            // A connect that failed, as the walk sees it: suspected, then given back.
+            0 => {
+                let permit = enter_for(&inside, &wished).expect("nobody refuses");
+                if Arc::ptr_eq(permit.worker(), &wished) {
+                    wished.suspect();
+                }
+            }
+            1 | 2 => drop(enter_for(&inside, &wished).expect("nobody refuses")),
+            _ => look_in(&inside),
+        });
+        gate.install(pool(&[Arc::clone(&two)]));
+        join(threads);
+        at_rest(&gate, &[&one, &two]);
+    });
+}
+
 #[test]
 fn closing_the_gate_answers_everybody() {
     explore(|| {

@@ -34,7 +34,7 @@ use crate::upstream::affinity::Affinity;
 use crate::upstream::pool::{Pool, Publisher};
 use crate::worker::Mandate;
 use crate::worker::external::External;
-use crate::worker::output::Flusher;
+use crate::worker::flush::Flusher;
 use crate::worker::report::Report;
 use crate::worker::supervisor::Supervisor;
 

@@ -293,6 +293,24 @@ pub fn untaken(socket: BorrowedFd<'_>) -> u64 {
     if answer < 0 { 0 } else { u64::try_from(bytes).unwrap_or(0) }
 }
 
+/// Which of these pipes have bytes to read right now. An end behind the last byte is none.
+pub fn readable<const N: usize>(pipes: [BorrowedFd<'_>; N]) -> [bool; N] {
+    let mut asked = pipes.map(|pipe| libc::pollfd { fd: pipe.as_raw_fd(), events: libc::POLLIN, revents: 0 });
+    // WHY: one question for all of them; a read would take what somebody else is to read, and std has no poll.
+    // SAFETY: N valid pollfds are passed with the count N; a zero timeout never waits.
+    let count = unsafe { libc::poll(asked.as_mut_ptr(), N as libc::nfds_t, 0) };
+    asked.map(|pipe| count > 0 && pipe.revents & libc::POLLIN != 0)
+}
+
+/// Bytes that were written into a pipe and not read yet.
+pub fn unread(pipe: BorrowedFd<'_>) -> u64 {
+    let mut bytes: c_int = 0;
+    // WHY: where the pipe stands can be learned without reading only here; std has no ioctl.
+    // SAFETY: FIONREAD stores one int in `bytes`; the fd is open while borrowed.
+    let answer = unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+    if answer < 0 { 0 } else { u64::try_from(bytes).unwrap_or(0) }
+}
+
 /// The limit that workers get back, if ours was raised.
 static ORIGINAL_FD_LIMIT: OnceLock<libc::rlimit> = OnceLock::new();
 
@@ -456,6 +474,18 @@ mod tests {
         assert!(has_ended(ours.as_fd()) && !has_left(ours.as_fd()));
         drop(theirs);
         assert!(has_left(ours.as_fd()));
+    }
+
+    #[test]
+    fn a_pipe_says_what_was_not_read_and_its_end_is_no_byte() {
+        let ((one, mut writer), (other, _open)) = (io::pipe().unwrap(), io::pipe().unwrap());
+        let look = || readable([one.as_fd(), other.as_fd()]);
+        assert_eq!((look(), unread(one.as_fd())), ([false, false], 0));
+        writer.write_all(b"four").unwrap();
+        assert_eq!((look(), unread(one.as_fd())), ([true, false], 4));
+        drop(writer);
+        (&one).read_exact(&mut [0; 4]).unwrap();
+        assert_eq!((look(), unread(one.as_fd())), ([false, false], 0));
     }
 
     #[test]

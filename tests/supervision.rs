@@ -96,6 +96,7 @@ impl Plan {
             socket_dir: dir.path().to_owned(),
             grace: self.grace,
             backoff: (Duration::from_millis(2), Duration::from_millis(20)),
+            stamp: true,
         };
         let (publisher, pool) = Publisher::new();
         let (stop, stopped) = watch::channel(Mandate::Run);

@@ -88,7 +88,7 @@ const DOORS: [(&str, &[&str]); 23] = [
 ];
 
 /// What judges: bytes, facts, `now` and chance come in as arguments.
-const PURE: [&str; 9] = [
+const PURE: [&str; 12] = [
     "src/http1/",
     "src/fc/",
     "src/config/resolve.rs",
@@ -96,7 +96,10 @@ const PURE: [&str; 9] = [
     "src/proxy/budget.rs",
     "src/proxy/line.rs",
     "src/upstream/balance.rs",
+    "src/worker/lines.rs",
+    "src/worker/records.rs",
     "src/worker/respawn.rs",
+    "src/worker/stamp.rs",
     "src/worker/state.rs",
 ];
 

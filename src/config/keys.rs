@@ -376,6 +376,13 @@ pub const KEYS: &[Key] = &[
     )
     .flag("--access-log"),
     Key::new(
+        "log.stamp",
+        Switch,
+        "true",
+        "Whether a worker's line names the request that was in flight on it when it was written, or all of them \
+         if there were several. Only for workers we start.",
+    ),
+    Key::new(
         "log.markers",
         Choice(&["auto", "on", "off"]),
         "auto",

@@ -141,6 +141,8 @@ pub struct Spawn {
     pub grace: Duration,
     /// First and longest pause between restarts of a worker that keeps exiting.
     pub backoff: (Duration, Duration),
+    /// Whether their lines name the requests in flight when they were written.
+    pub stamp: bool,
 }
 
 /// Who chose the worker command.

@@ -42,6 +42,7 @@ const SPAWN_ONLY: &[&str] = &[
     "workers.grace",
     "workers.backoff_min",
     "workers.backoff_max",
+    "log.stamp",
 ];
 
 /// What the machine says; gathered by `load`.
@@ -254,6 +255,7 @@ impl Judge<'_> {
             socket_dir: socket_dir.unwrap_or_else(|| facts.temp_dir.clone()),
             grace: self.period("workers.grace"),
             backoff,
+            stamp: self.read("log.stamp", |_, value| read::switch(value)),
         };
         if !unused && self.is_sound("workers.command") {
             self.check_placeholders(&spawn);

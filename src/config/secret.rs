@@ -26,7 +26,7 @@ pub fn is_secret(name: &str) -> bool {
 /// As derived, but for the values of secret variables: a `{config:?}` in a log must not tell them.
 impl fmt::Debug for Spawn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { argv, chosen, count, transport, env, cwd, socket_dir, grace, backoff } = self;
+        let Self { argv, chosen, count, transport, env, cwd, socket_dir, grace, backoff, stamp } = self;
         let env: Vec<_> = env.iter().map(|(name, value)| (name, masked(name, value))).collect();
         f.debug_struct("Spawn")
             .field("argv", argv)
@@ -38,6 +38,7 @@ impl fmt::Debug for Spawn {
             .field("socket_dir", socket_dir)
             .field("grace", grace)
             .field("backoff", backoff)
+            .field("stamp", stamp)
             .finish()
     }
 }

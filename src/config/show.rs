@@ -208,6 +208,7 @@ fn spawn_value(path: &str, spawn: &Spawn) -> Option<String> {
         "workers.grace" => period(spawn.grace),
         "workers.backoff_min" => period(spawn.backoff.0),
         "workers.backoff_max" => period(spawn.backoff.1),
+        "log.stamp" => spawn.stamp.to_string(),
         _ => return None,
     })
 }

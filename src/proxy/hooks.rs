@@ -26,7 +26,7 @@ use crate::fc::verdict::{Answer, failure_status, merged};
 use crate::lifecycle::phase::{Phase, PhaseMover};
 use crate::lifecycle::warmth::Warmth;
 use crate::upstream::pool::Worker;
-use crate::worker::output::Flusher;
+use crate::worker::flush::Flusher;
 
 /// What hooks and health checks are answered from.
 #[derive(Debug)]

@@ -19,6 +19,7 @@ use crate::id::RequestId;
 use crate::telemetry::access::{Outcome, Record, Start};
 use crate::telemetry::mark;
 use crate::upstream::pool::Worker;
+use crate::upstream::roster::Ticket;
 
 /// What is known about a request whether or not it holds a slot.
 #[derive(Debug)]
@@ -164,6 +165,8 @@ impl Drop for Context {
 #[derive(Debug)]
 pub struct InFlight<'g> {
     context: Context,
+    /// Ends before the slot goes back: whoever gets that is not in flight beside this one.
+    ticket: Option<Ticket>,
     permit: Option<Permit<'g>>,
     worker: Arc<Worker>,
 }
@@ -176,7 +179,8 @@ impl<'g> InFlight<'g> {
             record.admitted = Some(clock::now());
             record.worker = Some(worker.id.0);
         }
-        Self { context, permit: Some(permit), worker }
+        let ticket = worker.roster().map(|roster| roster.begin(context.id));
+        Self { context, ticket, permit: Some(permit), worker }
     }
 
     /// Who answers.
@@ -224,6 +228,7 @@ impl<'g> InFlight<'g> {
 
     /// Returns the slot: the worker is done with this request. The client may not be.
     pub fn release(&mut self) {
+        self.ticket = None;
         self.permit = None;
     }
 

@@ -9,4 +9,6 @@ pub mod balance;
 pub mod idle;
 pub mod lease;
 pub mod pool;
+pub mod roster;
+
 mod session;

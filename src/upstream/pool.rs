@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::{Notify, watch};
 
+use super::roster::Roster;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64};
 
 /// Number of a worker's place in the pool, from 1; stays the same over restarts.
@@ -54,12 +55,24 @@ pub struct Worker {
     http10: AtomicBool,
     suspicion: Arc<Notify>,
     speaks_http2: AtomicBool,
+    roster: Option<Arc<Roster>>,
 }
 
 impl Worker {
     /// A worker that nobody uses yet. `suspicion` is notified when the data plane
     /// fails to connect to it; whoever published the worker then looks again.
     pub fn new(id: WorkerId, address: Address, slots: u32, suspicion: Arc<Notify>) -> Arc<Self> {
+        Self::with_roster(id, address, slots, suspicion, None)
+    }
+
+    /// The same, and whoever holds a slot of it is on `roster` meanwhile.
+    pub fn with_roster(
+        id: WorkerId,
+        address: Address,
+        slots: u32,
+        suspicion: Arc<Notify>,
+        roster: Option<Arc<Roster>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id,
             address,
@@ -71,7 +84,13 @@ impl Worker {
             http10: AtomicBool::new(false),
             suspicion,
             speaks_http2: AtomicBool::new(false),
+            roster,
         })
+    }
+
+    /// Who is in flight on it, if its output is to be told apart by that.
+    pub fn roster(&self) -> Option<&Arc<Roster>> {
+        self.roster.as_ref()
     }
 
     /// Requests it holds now.

@@ -5,16 +5,22 @@
 //! publish the ready ones into [`crate::upstream`] and print nothing themselves;
 //! what a person should know goes out as a [`report::Report`].
 //!
-//! What judges is pure ([`state`], [`respawn`]); what touches the system is
-//! small ([`spawn`], [`probe`], [`output`]); [`diagnose`] only reads and explains.
+//! What judges is pure ([`state`], [`respawn`], `lines`, `records`); what touches the
+//! system is small ([`spawn`], [`probe`], [`output`], [`sink`]); [`diagnose`] only reads
+//! and explains.
 
 pub mod diagnose;
 pub mod external;
+pub mod flush;
+mod lines;
 pub mod output;
 pub mod probe;
+mod records;
 pub mod report;
 pub mod respawn;
+pub mod sink;
 pub mod spawn;
+mod stamp;
 pub mod state;
 pub mod supervisor;
 

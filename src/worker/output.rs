@@ -1,151 +1,92 @@
-//! What workers write, as whole lines of our own stdout and stderr.
+//! What workers write, on its way to our own stdout and stderr.
 //!
-//! The platform splits the log at lines that begin with a date, so every line
-//! gets one, and each goes out by one write. Two things must never happen: a
-//! worker that hangs because nobody empties its pipe, and a control plane that
-//! hangs because nobody empties ours. Hence one thread does the (blocking)
-//! writing behind a bounded queue, and when that queue stays full for
-//! `PATIENCE`, lines are counted instead of kept.
+//! The platform splits the log at lines that begin with a date, so every record
+//! gets one, and each goes out by one write. A lane reads one pipe; what it read
+//! becomes lines ([`super::lines`]), lines become records ([`super::records`]), and
+//! those go into a ring that never makes anybody wait ([`super::sink`]). For which
+//! request a line was written is known by where it stands in the pipe
+//! ([`crate::upstream::roster`]).
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use tokio::net::unix::pipe;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::{JoinSet, yield_now};
 
+use super::flush::Flusher;
+use super::lines::{LINE_BYTES, Splitter};
+use super::records::{Joiner, Record};
+use super::sink::{Fence, Sink, Stream};
+use super::stamp::Candidates;
+use crate::clock;
+use crate::sys;
 use crate::telemetry::say::utc_now;
 use crate::upstream::pool::WorkerId;
+use crate::upstream::roster::{Pipe, Roster, Span};
 
-/// Longest line we write, newline included: the platform's bound.
-pub const LINE_BYTES: usize = 32 << 10;
-/// Date, tag and marks of one line, generously.
-const FRAME_BYTES: usize = 64;
-/// Longest piece of a worker's line that fits into one of ours.
-const PIECE_BYTES: usize = LINE_BYTES - FRAME_BYTES;
-/// Says that the line goes on in the next one, and that it began in the last one.
-const MARK: &[u8] = "…".as_bytes();
-/// Lines that wait for the writing thread: 2 MiB at the very worst.
-const QUEUE_LINES: usize = 64;
-/// How long a worker may be held up because nobody reads our output.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// One read from a pipe.
+/// One read from a pipe: what may be taken while requests wait for the roster.
 const READ_BYTES: usize = 16 << 10;
+/// How long a record is held back for lines that belong to it: traces come in several writes.
+const HELD: Duration = Duration::from_millis(10);
+/// The same when such lines keep coming.
+const HELD_MAX: Duration = Duration::from_millis(100);
 /// What is kept of each stream for a post-mortem.
 const TAIL_LINES: usize = 40;
 const TAIL_BYTES: usize = 4 << 10;
-
-/// Which of the two streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
-    /// Standard output.
-    Out,
-    /// Standard error.
-    Err,
-}
-
-/// The writing thread's queue. Clones share it.
-#[derive(Clone, Debug)]
-pub struct Sink(mpsc::Sender<(Stream, Vec<u8>)>);
-
-/// Resolves when everything queued was written; see [`Sink::standard`].
-pub type Written = oneshot::Receiver<()>;
-
-impl Sink {
-    /// A sink to our own stdout and stderr.
-    ///
-    /// The second half resolves once every clone of the sink is gone and its lines
-    /// were written: wait for it, with a bound, before the process ends.
-    ///
-    /// # Errors
-    /// The thread could not be started or the descriptors not be copied.
-    pub fn standard() -> io::Result<(Self, Written)> {
-        let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        let err = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        // The locks keep other lines of this process out while one is being written.
-        Self::to(move |stream, line| match stream {
-            Stream::Out => {
-                let _alone = io::stdout().lock();
-                write_line(&out, line);
-            }
-            Stream::Err => {
-                let _alone = io::stderr().lock();
-                write_line(&err, line);
-            }
-        })
-    }
-
-    /// A sink that hands each line, newline included, to `write` on a thread of its own.
-    ///
-    /// # Errors
-    /// The thread could not be started.
-    pub fn to(mut write: impl FnMut(Stream, &[u8]) + Send + 'static) -> io::Result<(Self, Written)> {
-        let (sender, mut lines) = mpsc::channel::<(Stream, Vec<u8>)>(QUEUE_LINES);
-        let (done, written) = oneshot::channel();
-        thread::Builder::new().name("worker-output".into()).stack_size(128 << 10).spawn(move || {
-            while let Some((stream, line)) = lines.blocking_recv() {
-                write(stream, &line);
-            }
-            let _ = done.send(());
-        })?;
-        Ok((Self(sender), written))
-    }
-}
-
-/// Has what workers wrote before written out.
-#[derive(Clone, Debug, Default)]
-pub struct Flusher;
-
-impl Flusher {
-    /// Resolves when that is done.
-    pub async fn flush(&self) {}
-}
-
-/// One write(2) per line; a second one only if the first did not take it all.
-fn write_line(mut file: &File, mut line: &[u8]) {
-    while !line.is_empty() {
-        match file.write(line) {
-            Ok(taken) => line = &line[taken..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Somebody who shares our terminal or pipe made it non-blocking.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                thread::sleep(Duration::from_millis(1))
-            }
-            // Nobody will ever read it; there is nowhere to say so.
-            Err(_) => return,
-        }
-    }
-}
 
 /// The two pipes of one life of one worker, being read.
 #[derive(Debug)]
 pub struct Output {
     readers: JoinSet<()>,
-    out: Arc<Mutex<Tail>>,
-    err: Arc<Mutex<Tail>>,
+    tails: [Arc<Mutex<Tail>>; 2],
+    roster: Option<Arc<Roster>>,
 }
 
 impl Output {
-    /// Starts to read. Must be called inside a runtime.
+    /// Starts to read; with a roster if lines shall be `stamped` with request ids. Must be called
+    /// inside a runtime.
     ///
     /// # Errors
     /// The descriptors are no pipes.
-    pub fn start(worker: WorkerId, out: OwnedFd, err: OwnedFd, sink: &Sink) -> io::Result<Self> {
-        let (out, err) = (pipe::Receiver::from_owned_fd(out)?, pipe::Receiver::from_owned_fd(err)?);
-        let tails = [Stream::Out, Stream::Err].map(|_| Arc::new(Mutex::new(Tail::default())));
+    pub fn start(
+        worker: WorkerId,
+        [out, err]: [OwnedFd; 2],
+        sink: &Sink,
+        flusher: &Flusher,
+        stamped: bool,
+    ) -> io::Result<Self> {
+        let pipes =
+            [Arc::new(pipe::Receiver::from_owned_fd(out)?), Arc::new(pipe::Receiver::from_owned_fd(err)?)];
+        let look = |pipe: &Arc<pipe::Receiver>| -> Weak<dyn Pipe> { Arc::<pipe::Receiver>::downgrade(pipe) };
+        let roster = stamped.then(|| Roster::new(pipes.each_ref().map(look)));
+        let tails = Stream::ALL.map(|_| Arc::new(Mutex::new(Tail::default())));
         let mut readers = JoinSet::new();
-        for (stream, pipe, tail) in [(Stream::Out, out, &tails[0]), (Stream::Err, err, &tails[1])] {
-            let lane = Lane { worker, stream, sink: sink.clone(), tail: tail.clone(), lost: 0 };
+        for ((stream, pipe), tail) in Stream::ALL.into_iter().zip(pipes).zip(&tails) {
+            let lane = Lane {
+                worker,
+                stream,
+                roster: roster.clone(),
+                sink: sink.clone(),
+                tail: Arc::clone(tail),
+                fences: flusher.add_lane(),
+                splitter: Splitter::default(),
+                joiner: Joiner::default(),
+                unfinished: Candidates::default(),
+                read: 0,
+                held: None,
+            };
             readers.spawn(lane.run(pipe));
         }
-        let [out, err] = tails;
-        Ok(Self { readers, out, err })
+        Ok(Self { readers, tails, roster })
+    }
+
+    /// Who is in flight, for whoever sends the worker requests; `None` if nobody need tell.
+    pub fn roster(&self) -> Option<Arc<Roster>> {
+        self.roster.clone()
     }
 
     /// Waits until both pipes have ended, that is, until nobody can write any more.
@@ -158,9 +99,10 @@ impl Output {
 
     /// The last lines of stderr, oldest first; of stdout if stderr was silent.
     pub fn tail(&self) -> Vec<String> {
+        let [out, err] = &self.tails;
         let read = |tail: &Mutex<Tail>| tail.lock().unwrap_or_else(PoisonError::into_inner).to_lines();
-        let err = read(&self.err);
-        if err.is_empty() { read(&self.out) } else { err }
+        let err = read(err);
+        if err.is_empty() { read(out) } else { err }
     }
 }
 
@@ -168,140 +110,135 @@ impl Output {
 struct Lane {
     worker: WorkerId,
     stream: Stream,
+    roster: Option<Arc<Roster>>,
     sink: Sink,
     tail: Arc<Mutex<Tail>>,
-    lost: u64,
+    fences: UnboundedReceiver<Fence>,
+    splitter: Splitter,
+    joiner: Joiner,
+    /// Who can have written the part of a line that is here.
+    unfinished: Candidates,
+    /// Bytes read so far.
+    read: u64,
+    /// When the record that is held back began, and when it last grew.
+    held: Option<(Instant, Instant)>,
 }
 
 impl Lane {
-    async fn run(mut self, pipe: pipe::Receiver) {
-        let mut splitter = Splitter::default();
-        let mut pieces = Vec::new();
+    async fn run(mut self, pipe: Arc<pipe::Receiver>) {
         loop {
-            if pipe.readable().await.is_err() {
-                break;
+            let due = self.held.map(|(began, grew)| (grew + HELD).min(began + HELD_MAX));
+            // All branches are cancel safe: nothing is taken out of the pipe before one is chosen.
+            tokio::select! {
+                biased;
+                Some(fence) = self.fences.recv() => {
+                    self.drain(&pipe).await;
+                    drop(fence);
+                }
+                ready = pipe.readable() => {
+                    if ready.is_err() {
+                        break;
+                    }
+                    match self.read(&pipe) {
+                        Ok(0) => break,
+                        // More may be there at once: others have their turn first.
+                        Ok(_) => yield_now().await,
+                        Err(error) if is_passing(&error) => {}
+                        Err(_) => break,
+                    }
+                }
+                () = clock::sleep_until(due.unwrap_or_else(clock::now)), if due.is_some() => self.let_go(),
             }
-            match read_some(&pipe, &mut splitter, &mut pieces) {
+        }
+        if let Some(rest) = self.splitter.finish() {
+            let who = std::mem::take(&mut self.unfinished);
+            self.pass(&rest, who);
+        }
+        self.let_go();
+    }
+
+    /// Takes what is in the pipe now, and holds nothing back.
+    async fn drain(&mut self, pipe: &pipe::Receiver) {
+        let until = self.read + sys::unread(pipe.as_fd());
+        while self.read < until && pipe.readable().await.is_ok() {
+            match self.read(pipe) {
                 Ok(0) => break,
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) if is_passing(&error) => {}
                 Err(_) => break,
             }
-            for piece in pieces.drain(..) {
-                self.pass(piece).await;
-            }
         }
-        if let Some(piece) = splitter.finish() {
-            self.pass(piece).await;
-        }
-        if self.lost > 0 {
-            let _ = timeout(PATIENCE, self.sink.0.send((self.stream, self.confession()))).await;
-        }
+        self.let_go();
     }
 
-    async fn pass(&mut self, piece: Vec<u8>) {
-        self.tail.lock().unwrap_or_else(PoisonError::into_inner).push(&piece);
-        if self.lost > 0 {
-            // Nobody reads: do not hold the worker up a second time.
-            if self.sink.0.try_send((self.stream, self.confession())).is_err() {
-                self.lost += 1;
-                return;
-            }
-            self.lost = 0;
-        }
-        let line = (self.stream, self.frame(&piece));
-        if timeout(PATIENCE, self.sink.0.send(line)).await.is_err() {
-            self.lost += 1;
-        }
-    }
-
-    fn confession(&self) -> Vec<u8> {
-        self.frame(format!("({} lines were lost: nobody read our output)", self.lost).as_bytes())
-    }
-
-    fn frame(&self, piece: &[u8]) -> Vec<u8> {
-        let mut line = Vec::with_capacity(piece.len() + FRAME_BYTES);
-        let _ = write!(line, "{} [w{}] ", utc_now(), self.worker);
-        line.extend_from_slice(piece);
-        line.push(b'\n');
-        line
-    }
-}
-
-/// Reads once; the buffer lives on the stack and not in the task.
-fn read_some(pipe: &pipe::Receiver, splitter: &mut Splitter, pieces: &mut Vec<Vec<u8>>) -> io::Result<usize> {
-    let mut buffer = [0; READ_BYTES];
-    let got = pipe.try_read(&mut buffer)?;
-    splitter.push(&buffer[..got], |piece| pieces.push(piece));
-    Ok(got)
-}
-
-/// Bytes to lines, without newline; lines longer than [`PIECE_BYTES`] to marked pieces.
-#[derive(Debug, Default)]
-struct Splitter {
-    rest: Vec<u8>,
-    is_continued: bool,
-}
-
-impl Splitter {
-    fn push(&mut self, mut bytes: &[u8], mut line: impl FnMut(Vec<u8>)) {
-        while !bytes.is_empty() {
-            let room = PIECE_BYTES - MARK.len() - self.rest.len();
-            let window = &bytes[..bytes.len().min(room)];
-            if let Some(end) = window.iter().position(|&byte| byte == b'\n') {
-                self.rest.extend_from_slice(&window[..end]);
-                bytes = &bytes[end + 1..];
-                line(self.take_line());
-            } else {
-                self.rest.extend_from_slice(window);
-                bytes = &bytes[window.len()..];
-                if window.len() == room {
-                    line(self.take_piece());
-                }
-            }
-        }
-    }
-
-    fn finish(&mut self) -> Option<Vec<u8>> {
-        (self.rest.len() > if self.is_continued { MARK.len() } else { 0 }).then(|| self.take_line())
-    }
-
-    fn take_line(&mut self) -> Vec<u8> {
-        self.is_continued = false;
-        let mut line = std::mem::take(&mut self.rest);
-        if line.last() == Some(&b'\r') {
-            line.pop();
-        }
-        line
-    }
-
-    /// The full buffer with a mark; the next piece begins with one and with the
-    /// character that would have been cut.
-    fn take_piece(&mut self) -> Vec<u8> {
-        let cut = self.rest.len() - incomplete_character(&self.rest);
-        let mut next = MARK.to_vec();
-        next.extend_from_slice(&self.rest[cut..]);
-        let mut piece = std::mem::replace(&mut self.rest, next);
-        piece.truncate(cut);
-        piece.extend_from_slice(MARK);
-        self.is_continued = true;
-        piece
-    }
-}
-
-/// How many bytes at the end begin a UTF-8 character that is not complete; 0 to 3.
-fn incomplete_character(bytes: &[u8]) -> usize {
-    for back in 1..=bytes.len().min(3) {
-        let wanted = match bytes[bytes.len() - back] {
-            0x80..=0xBF => continue,
-            0xC0..=0xDF => 2,
-            0xE0..=0xEF => 3,
-            0xF0..=0xF7 => 4,
-            _ => 1,
+    /// Reads once; the buffer lives on the stack and not in the task.
+    fn read(&mut self, pipe: &pipe::Receiver) -> io::Result<usize> {
+        let (mut buffer, mut seen) = ([0; READ_BYTES], Vec::new());
+        let mut take = || pipe.try_read(&mut buffer);
+        let got = match &self.roster {
+            Some(roster) => roster.read(self.stream as usize, &mut seen, take)?,
+            None => take()?,
         };
-        return if wanted > back { back } else { 0 };
+        let mut lines = Vec::new();
+        self.splitter.push(&buffer[..got], |line| lines.push(line));
+        let (began, mut at) = (self.read, 0);
+        self.read += got as u64;
+        for line in lines {
+            self.unfinished.merge(&among(&seen, began + at as u64, began + line.end as u64));
+            at = line.end;
+            // Pieces of one line: what was true of the first is true of all.
+            let who =
+                if line.is_cut { self.unfinished.clone() } else { std::mem::take(&mut self.unfinished) };
+            self.pass(&line.text, who);
+        }
+        self.unfinished.merge(&among(&seen, began + at as u64, self.read));
+        Ok(got)
     }
-    0
+
+    fn pass(&mut self, line: &[u8], who: Candidates) {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        let now = clock::now();
+        let began = match self.joiner.push(line, who, &utc_now()) {
+            None => self.held.map_or(now, |(began, _)| began),
+            Some(record) => {
+                self.send(&record);
+                now
+            }
+        };
+        self.held = Some((began, now));
+    }
+
+    fn let_go(&mut self) {
+        self.held = None;
+        if let Some(record) = self.joiner.end() {
+            self.send(&record);
+        }
+    }
+
+    fn send(&self, record: &Record) {
+        let mut text = Vec::with_capacity(LINE_BYTES.min(record.text.len() + 256));
+        // Writing to a Vec cannot fail.
+        let _ = write!(text, "{} ", record.date);
+        if !record.who.is_empty() {
+            let _ = write!(text, "{} ", record.who);
+        }
+        let _ = write!(text, "[w{}] ", self.worker);
+        text.extend_from_slice(&record.text);
+        text.push(b'\n');
+        self.sink.push(self.stream, text, record.lines);
+    }
+}
+
+/// Whether reading may be tried again: nothing was there after all.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+/// Who can have written any of these bytes.
+fn among(spans: &[Span], from: u64, until: u64) -> Candidates {
+    let mut who = Candidates::default();
+    spans.iter().filter(|span| span.meets(from, until)).for_each(|span| who.add(span.id));
+    who
 }
 
 /// The last lines of a stream, bounded in number and bytes.
@@ -331,177 +268,4 @@ impl Tail {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::process::{Command, Stdio};
-    use std::sync::mpsc as std_mpsc;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn pipes(script: &str) -> (std::process::Child, OwnedFd, OwnedFd) {
-        let mut child = Command::new("sh")
-            .args(["-c", script])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (out, err) = (child.stdout.take().unwrap().into(), child.stderr.take().unwrap().into());
-        (child, out, err)
-    }
-
-    async fn run(scripts: &[&str]) -> (Vec<(Stream, String)>, Vec<Vec<String>>) {
-        let (writes, lines) = std_mpsc::channel();
-        let (sink, written) =
-            Sink::to(move |stream, line| writes.send((stream, line.to_vec())).unwrap()).unwrap();
-        let mut outputs = Vec::new();
-        for (number, script) in (1..).zip(scripts) {
-            let (child, out, err) = pipes(script);
-            outputs.push((child, Output::start(WorkerId(number), out, err, &sink).unwrap()));
-        }
-        drop(sink);
-        let mut tails = Vec::new();
-        for (mut child, mut output) in outputs {
-            output.finished().await;
-            tails.push(output.tail());
-            child.wait().unwrap();
-        }
-        written.await.unwrap();
-        let text = |(stream, line)| (stream, String::from_utf8(line).unwrap());
-        (lines.into_iter().map(text).collect(), tails)
-    }
-
-    #[tokio::test]
-    async fn a_line_gets_a_date_and_its_worker_and_keeps_its_stream() {
-        let (lines, tails) = run(&["echo one; echo two >&2; printf three"]).await;
-        for (stream, text) in [(Stream::Out, "one"), (Stream::Err, "two"), (Stream::Out, "three")] {
-            let (_, line) = lines.iter().find(|(s, line)| *s == stream && line.contains(text)).unwrap();
-            let (date, rest) = line.split_once(' ').unwrap();
-            assert_eq!(rest, format!("[w1] {text}\n"));
-            assert!(humantime::parse_rfc3339(date).is_ok() && date.len() == "2026-01-01T00:00:00.000Z".len());
-        }
-        assert_eq!(tails, [["two"]], "stderr first");
-    }
-
-    #[test]
-    fn windows_line_ends_are_line_ends_and_empty_lines_are_lines() {
-        let mut splitter = Splitter::default();
-        let mut lines = Vec::new();
-        for part in [&b"one\r"[..], b"\n\ntwo\rthree\r\n"] {
-            splitter.push(part, |line| lines.push(line));
-        }
-        assert_eq!(lines, [&b"one"[..], b"", b"two\rthree"]);
-        assert_eq!(splitter.finish(), None);
-    }
-
-    #[tokio::test]
-    async fn stdout_is_the_tail_of_a_worker_that_wrote_nothing_to_stderr() {
-        let (_, tails) = run(&["seq 1 100"]).await;
-        assert_eq!(tails[0].len(), TAIL_LINES);
-        assert_eq!(tails[0].last().unwrap(), "100");
-    }
-
-    #[tokio::test]
-    async fn workers_that_write_at_the_same_time_never_mix_within_a_line() {
-        let script = |letter: char| {
-            format!(
-                "python3 -c \"import sys\nfor n in range(300):\n for part in ('{letter}'*n, '{letter}'*700, '\\n'): \
-                 sys.stdout.write(part); sys.stdout.flush()\""
-            )
-        };
-        let scripts = [script('a'), script('b'), script('c')];
-        let (lines, _) = run(&scripts.each_ref().map(String::as_str)).await;
-        assert_eq!(lines.len(), 900);
-        let mut seen = [0, 0, 0];
-        for (_, line) in lines {
-            let (_, text) = line.split_once("] ").unwrap();
-            let text = text.strip_suffix('\n').unwrap();
-            let letter = text.as_bytes()[0];
-            assert!(text.bytes().all(|byte| byte == letter), "mixed: {text}");
-            let nth = &mut seen[usize::from(letter - b'a')];
-            assert_eq!(text.len(), *nth + 700, "in order, nothing lost");
-            *nth += 1;
-        }
-    }
-
-    #[tokio::test]
-    async fn a_line_without_an_end_is_split_and_marked_and_complete() {
-        let (lines, _) = run(&["python3 -c \"print('ä' * 50000)\""]).await;
-        assert!(lines.len() > 1);
-        let mut whole = String::new();
-        for (_, line) in &lines {
-            assert!(line.len() <= LINE_BYTES);
-            whole.push_str(line.split_once("] ").unwrap().1.trim_end_matches('\n').trim_matches('…'));
-        }
-        assert_eq!(whole, "ä".repeat(50_000));
-        assert!(lines[0].1.ends_with("…\n") && lines[1].1.contains("] …"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_worker_goes_on_when_nobody_reads_our_output_and_the_loss_is_confessed() {
-        let (release, held) = std_mpsc::channel::<()>();
-        let (writes, lines) = std_mpsc::channel();
-        let (begins, begun) = std_mpsc::channel();
-        let mut is_held = true;
-        let (sink, written) = Sink::to(move |_, line| {
-            if std::mem::take(&mut is_held) {
-                begins.send(()).unwrap();
-                let _ = held.recv();
-            }
-            let _ = writes.send(line.to_vec());
-        })
-        .unwrap();
-        let tail = Arc::new(Mutex::new(Tail::default()));
-        let mut lane = Lane {
-            worker: WorkerId(1),
-            stream: Stream::Out,
-            sink: sink.clone(),
-            tail: tail.clone(),
-            lost: 0,
-        };
-        lane.pass(b"held".to_vec()).await;
-        begun.recv().unwrap();
-        for number in 0..500 {
-            lane.pass(number.to_string().into_bytes()).await;
-        }
-        assert_eq!(lane.lost, 500 - QUEUE_LINES as u64, "all that the queue could not hold");
-        assert_eq!(tail.lock().unwrap().lines.back().unwrap(), "499", "a post-mortem still sees it");
-        release.send(()).unwrap();
-        // The queue is empty once a line arrives that was sent after the loss.
-        lines.recv().unwrap();
-        while lane.lost > 0 {
-            lane.pass(b"later".to_vec()).await;
-            tokio::task::yield_now().await;
-        }
-        drop((lane, sink));
-        written.await.unwrap();
-        let text: Vec<_> = lines.iter().map(|line| String::from_utf8(line).unwrap()).collect();
-        assert!(text.iter().any(|line| line.contains("lines were lost")));
-        assert!(text.last().unwrap().ends_with("later\n"));
-    }
-
-    proptest! {
-        #[test]
-        fn splitting_loses_no_byte_wherever_reads_end(
-            words in proptest::collection::vec("[a-zä€😀]{0,200}", 0..12), repeat in 1_usize..400, step in 1_usize..9_000,
-        ) {
-            let text = words.iter().map(|word| word.repeat(repeat)).collect::<Vec<_>>().join("\n");
-            let mut splitter = Splitter::default();
-            let mut pieces = Vec::new();
-            for chunk in text.as_bytes().chunks(step) {
-                splitter.push(chunk, |piece| pieces.push(piece));
-            }
-            pieces.extend(splitter.finish());
-            let mut whole = String::new();
-            for piece in pieces {
-                prop_assert!(piece.len() <= PIECE_BYTES);
-                let piece = String::from_utf8(piece).unwrap();
-                match piece.strip_suffix('…') {
-                    Some(begin) => whole.push_str(begin.strip_prefix('…').unwrap_or(begin)),
-                    None => { whole.push_str(piece.strip_prefix('…').unwrap_or(&piece)); whole.push('\n'); }
-                }
-            }
-            prop_assert_eq!(whole.trim_end_matches('\n'), text.trim_end_matches('\n'));
-        }
-    }
-}
+mod tests;

@@ -292,6 +292,7 @@ mod tests {
             socket_dir: dir.to_owned(),
             grace: Duration::from_secs(1),
             backoff: (Duration::from_millis(1), Duration::from_millis(10)),
+            stamp: true,
         }
     }
 

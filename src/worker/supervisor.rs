@@ -32,10 +32,12 @@ use crate::upstream::pool::{Address, Publisher, Worker, WorkerId};
 
 use super::Mandate;
 use super::diagnose::{exit, quoted, silence};
-use super::output::{Flusher, Output, Sink, Written};
+use super::flush::Flusher;
+use super::output::Output;
 use super::probe;
 use super::report::Report;
 use super::respawn::Respawn;
+use super::sink::{Sink, Written};
 use super::spawn::Launcher;
 use super::state::{Due, Place, State};
 
@@ -62,6 +64,7 @@ pub struct Supervisor {
     children: Signal,
     suspicion: Arc<Notify>,
     output: Option<(Sink, Written)>,
+    flusher: Flusher,
     seats: Vec<Seat>,
     tasks: JoinSet<Done>,
     mandate: Mandate,
@@ -167,6 +170,7 @@ impl Supervisor {
             publisher,
             children,
             suspicion: Arc::new(Notify::new()),
+            flusher: Flusher::of(&output.0),
             output: Some(output),
             seats,
             tasks: JoinSet::new(),
@@ -178,9 +182,9 @@ impl Supervisor {
         })
     }
 
-    /// Has what workers wrote before written out.
+    /// Waits, for whoever asks on whatever thread, until what workers wrote has left this process.
     pub fn flusher(&self) -> Flusher {
-        Flusher
+        self.flusher.clone()
     }
 
     /// Keeps the workers alive until `mandate` is to stop them (or its sender is gone); then
@@ -288,7 +292,8 @@ impl Supervisor {
         };
         seat.incarnation = incarnation;
         let (sink, _) = self.output.as_ref().expect("invariant: the sink lives until the end of run");
-        let output = match Output::start(seat.id, launched.stdout, launched.stderr, sink) {
+        let (pipes, stamp) = ([launched.stdout, launched.stderr], self.launcher.spawn().stamp);
+        let output = match Output::start(seat.id, pipes, sink, &self.flusher, stamp) {
             Ok(output) => output,
             Err(error) => {
                 let _ = sys::kill_group(launched.pid, sys::KILL);
@@ -297,7 +302,8 @@ impl Supervisor {
                 return Err(Problem::new(what, "", "Raise the file-descriptor limit of this instance."));
             }
         };
-        let worker = Worker::new(seat.id, launched.address, self.slots, self.suspicion.clone());
+        let suspicion = self.suspicion.clone();
+        let worker = Worker::with_roster(seat.id, launched.address, self.slots, suspicion, output.roster());
         let _ = seat.place.on_spawned(now, self.start_deadline);
         let pid = launched.pid;
         let life = Life { pid, born: now, worker, output, probe: None, leader: None, killed_at: None };

@@ -25,3 +25,4 @@ mod support;
 mod table;
 mod targets;
 mod upgrade;
+mod worker_output;

@@ -112,9 +112,9 @@ pub struct Span {
 }
 
 impl Span {
-    /// Whether any of the bytes from `from` to before `until` is its.
+    /// Whether any of the bytes from `from` to before `until` is its; none is no byte.
     pub fn meets(&self, from: u64, until: u64) -> bool {
-        self.from < until && self.until > from
+        self.from.max(from) < self.until.min(until)
     }
 }
 
@@ -230,6 +230,7 @@ mod tests {
         assert_eq!(roster.lock().ended.len(), 0);
         drop(open);
         assert_eq!(roster.lock().ended.len(), 0, "nothing was written meanwhile");
+        assert!(seen[0].meets(13, 15) && !seen[0].meets(10, 10) && !seen[0].meets(14, 20));
         assert_eq!(roster.lock().active.len(), 1, "places are used again");
     }
 

@@ -30,10 +30,12 @@ use crate::upstream::roster::{Pipe, Roster, Span};
 
 /// One read from a pipe: what may be taken while requests wait for the roster.
 const READ_BYTES: usize = 16 << 10;
-/// How long a record is held back for lines that belong to it: traces come in several writes.
+/// How long a record is held back for lines that belong to it: they may come in several writes.
 const HELD: Duration = Duration::from_millis(10);
-/// The same when such lines keep coming.
-const HELD_MAX: Duration = Duration::from_millis(100);
+/// The same inside of a trace: Python writes line by line and may lose its CPU in between.
+const HELD_IN_TRACE: Duration = Duration::from_millis(200);
+/// The same in all, while such lines keep coming.
+const HELD_MAX: Duration = Duration::from_secs(1);
 /// What is kept of each stream for a post-mortem.
 const TAIL_LINES: usize = 40;
 const TAIL_BYTES: usize = 4 << 10;
@@ -127,7 +129,8 @@ struct Lane {
 impl Lane {
     async fn run(mut self, pipe: Arc<pipe::Receiver>) {
         loop {
-            let due = self.held.map(|(began, grew)| (grew + HELD).min(began + HELD_MAX));
+            let patience = if self.joiner.is_in_trace() { HELD_IN_TRACE } else { HELD };
+            let due = self.held.map(|(began, grew)| (grew + patience).min(began + HELD_MAX));
             // All branches are cancel safe: nothing is taken out of the pipe before one is chosen.
             tokio::select! {
                 biased;

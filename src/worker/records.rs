@@ -91,6 +91,11 @@ impl Joiner {
         self.open.replace(Record { date: date.to_string(), who, text: line.to_vec(), lines: 1 })
     }
 
+    /// Whether the last line was one of a trace whose shape is known, so that more may well follow.
+    pub(super) fn is_in_trace(&self) -> bool {
+        self.open.is_some() && self.block != Block::Plain
+    }
+
     /// Ends the record, if there is one: no more lines belong to it.
     pub(super) fn end(&mut self) -> Option<Record> {
         self.open.take()

@@ -127,6 +127,18 @@ async fn a_line_that_came_in_parts_names_everybody_who_may_have_written_one() {
 }
 
 #[tokio::test]
+async fn a_line_that_was_read_at_once_names_nobody_before_it() {
+    let mut room = Room::new();
+    for number in 0..3 {
+        let ticket = room.roster.begin(id(&format!("{number}")));
+        writeln!(room.out, "of {number}").unwrap();
+        // Read while its request is still in flight, with nothing behind it.
+        assert_eq!(room.said().await, [format!("{number} [w1] of {number}\n")]);
+        drop(ticket);
+    }
+}
+
+#[tokio::test]
 async fn a_flush_writes_what_was_held_back_and_asks_nobody_who_is_gone() {
     let mut room = Room::new();
     writeln!(room.out, "one\n  and more").unwrap();

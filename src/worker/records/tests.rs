@@ -51,6 +51,18 @@ fn a_python_traceback_ends_with_its_exception() {
 }
 
 #[test]
+fn a_trace_that_is_under_way_is_worth_a_longer_wait() {
+    let mut joiner = Joiner::default();
+    let mut after = |line: &str| {
+        joiner.push(line.as_bytes(), Candidates::default(), &"date");
+        joiner.is_in_trace()
+    };
+    assert!(!after("GET /") && after("Traceback (most recent call last):") && after("  File \"a.py\""));
+    assert!(after("ValueError: x") && !after("GET /"));
+    assert!(!Joiner::default().is_in_trace());
+}
+
+#[test]
 fn a_java_trace_has_causes() {
     let trace = "Exception in thread \"main\" java.lang.IllegalStateException: outer\n\tat A.a(A.java:1)\n\tat \
                  A.main(A.java:2)\nCaused by: java.io.IOException: inner\n\tat A.b(A.java:3)\n\t... 2 more\n... 3 more";

@@ -152,6 +152,18 @@ async fn a_flush_writes_what_was_held_back_and_asks_nobody_who_is_gone() {
     Flusher::default().flush().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_flush_gives_up_after_a_second_when_nobody_reads_our_output() {
+    let (release, held) = std_mpsc::channel::<()>();
+    let (sink, written) = Sink::to(move |_, _| held.recv().unwrap_or_default()).unwrap();
+    sink.push(Stream::Out, b"unread\n".to_vec(), 1);
+    let began = clock::now();
+    Flusher::of(&sink).flush().await;
+    assert_eq!(clock::now() - began, Duration::from_secs(1));
+    drop((release, sink));
+    written.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_record_is_held_back_only_for_a_moment() {
     let mut room = Room::new();

@@ -31,9 +31,11 @@ impl Lease {
         }
     }
 
-    /// Takes a slot of just this worker, whatever others have; `None` when all of its are taken.
+    /// Takes a slot of just this worker, whatever others have; `None` when all are taken or it is suspect.
     pub fn of(worker: &Arc<Worker>) -> Option<Self> {
-        worker.try_take().then(|| Self { worker: Arc::clone(worker) })
+        let lease = worker.try_take().then(|| Self { worker: Arc::clone(worker) })?;
+        // Looked at behind the taking: whoever suspects it gives a slot back only then.
+        (!worker.is_suspect()).then_some(lease)
     }
 
     /// The worker whose slot this is.
@@ -75,6 +77,7 @@ mod tests {
         pool.workers()[0].suspect();
         let lease = Lease::take(&pool, 0).unwrap();
         assert_eq!(lease.worker().id, WorkerId(2));
+        assert!(Lease::of(&pool.workers()[0]).is_none() && pool.workers()[0].in_flight() == 0);
         assert!(Lease::take(&pool, 0).is_none());
     }
 }

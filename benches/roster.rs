@@ -13,7 +13,7 @@ use warmfront::upstream::roster::{PIPES, Pipe, Roster};
 fn begin_and_end(c: &mut Criterion) {
     let ((out, mut to_out), (err, _to_err)) = (io::pipe().expect("a pipe"), io::pipe().expect("a pipe"));
     let pipes: [Arc<dyn Pipe>; PIPES] = [Arc::new(out), Arc::new(err)];
-    let roster = Roster::new(pipes.each_ref().map(Arc::downgrade));
+    let roster = Roster::new(&pipes).expect("watched");
     let id = RequestId::generate();
     c.bench_function("begin and end, nothing unread", |b| b.iter(|| drop(roster.begin(id))));
     let others: Vec<_> = (0..99).map(|_| roster.begin(id)).collect();

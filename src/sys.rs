@@ -8,7 +8,7 @@
 use std::ffi::{CString, OsStr, OsString, c_char, c_int};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -293,13 +293,47 @@ pub fn untaken(socket: BorrowedFd<'_>) -> u64 {
     if answer < 0 { 0 } else { u64::try_from(bytes).unwrap_or(0) }
 }
 
-/// Which of these pipes have bytes to read right now. An end behind the last byte is none.
-pub fn readable<const N: usize>(pipes: [BorrowedFd<'_>; N]) -> [bool; N] {
-    let mut asked = pipes.map(|pipe| libc::pollfd { fd: pipe.as_raw_fd(), events: libc::POLLIN, revents: 0 });
-    // WHY: one question for all of them; a read would take what somebody else is to read, and std has no poll.
-    // SAFETY: N valid pollfds are passed with the count N; a zero timeout never waits.
-    let count = unsafe { libc::poll(asked.as_mut_ptr(), N as libc::nfds_t, 0) };
-    asked.map(|pipe| count > 0 && pipe.revents & libc::POLLIN != 0)
+/// Most pipes that one [`PipeWatch`] holds.
+const WATCHED_MAX: usize = 2;
+
+/// Pipes that can be asked together whether any of them has bytes to read.
+#[derive(Debug)]
+pub struct PipeWatch(OwnedFd);
+
+impl PipeWatch {
+    /// Watches `pipes` until they are closed; they stay their owner's.
+    ///
+    /// # Errors
+    /// What epoll_create1(2) or epoll_ctl(2) says: no more descriptors, or something that is no pipe.
+    pub fn new(pipes: [BorrowedFd<'_>; WATCHED_MAX]) -> io::Result<Self> {
+        // WHY: a set that the kernel keeps is asked in 0.15 µs, poll(2) over two pipes in 0.39; std has neither.
+        // SAFETY: the call takes a flag and gives a descriptor or an error.
+        let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        check(epoll)?;
+        // WHY: std closes descriptors that it owns.
+        // SAFETY: the descriptor is new and nobody else's.
+        let watch = Self(unsafe { OwnedFd::from_raw_fd(epoll) });
+        for pipe in pipes {
+            let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 0 };
+            // WHY: see above.
+            // SAFETY: both descriptors are open; `event` is valid and only read.
+            let added =
+                unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, pipe.as_raw_fd(), &raw mut event) };
+            check(added)?;
+        }
+        Ok(watch)
+    }
+
+    /// Whether any of them has bytes to read right now. An end behind the last byte is none.
+    pub fn any_readable(&self) -> bool {
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; WATCHED_MAX];
+        // WHY: a read would take what somebody else is to read.
+        // SAFETY: room for as many events as the call may store; a zero timeout never waits.
+        let count =
+            unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), WATCHED_MAX as c_int, 0) };
+        let seen = &events[..usize::try_from(count).unwrap_or(0)];
+        seen.iter().any(|event| event.events & libc::EPOLLIN as u32 != 0)
+    }
 }
 
 /// Bytes that were written into a pipe and not read yet.
@@ -479,13 +513,19 @@ mod tests {
     #[test]
     fn a_pipe_says_what_was_not_read_and_its_end_is_no_byte() {
         let ((one, mut writer), (other, _open)) = (io::pipe().unwrap(), io::pipe().unwrap());
-        let look = || readable([one.as_fd(), other.as_fd()]);
-        assert_eq!((look(), unread(one.as_fd())), ([false, false], 0));
+        let watch = PipeWatch::new([one.as_fd(), other.as_fd()]).unwrap();
+        let look = || (watch.any_readable(), unread(one.as_fd()));
+        assert_eq!(look(), (false, 0));
         writer.write_all(b"four").unwrap();
-        assert_eq!((look(), unread(one.as_fd())), ([true, false], 4));
+        assert_eq!((look(), look()), ((true, 4), (true, 4)), "asking takes nothing");
+        (&one).read_exact(&mut [0; 4]).unwrap();
+        assert_eq!(look(), (false, 0));
+        writer.write_all(b"four").unwrap();
         drop(writer);
         (&one).read_exact(&mut [0; 4]).unwrap();
-        assert_eq!((look(), unread(one.as_fd())), ([false, false], 0));
+        assert_eq!(look(), (false, 0));
+        drop(one);
+        assert!(!watch.any_readable(), "whoever reads them may close them");
     }
 
     #[test]

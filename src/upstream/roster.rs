@@ -38,13 +38,19 @@ impl<T: AsFd + fmt::Debug + Send + Sync> Pipe for T {}
 pub struct Roster {
     /// Whoever reads them closes them: a process that outlives its worker must not write for nobody.
     pipes: [Weak<dyn Pipe>; PIPES],
+    watch: sys::PipeWatch,
     ledger: Mutex<Ledger>,
 }
 
 impl Roster {
     /// Nobody is in flight. The pipes must be read in [`Roster::read`] only.
-    pub fn new(pipes: [Weak<dyn Pipe>; PIPES]) -> Arc<Self> {
-        Arc::new(Self { pipes, ledger: Mutex::new(Ledger::default()) })
+    ///
+    /// # Errors
+    /// The system refused to watch them.
+    pub fn new(pipes: &[Arc<dyn Pipe>; PIPES]) -> io::Result<Arc<Self>> {
+        let watch = sys::PipeWatch::new(pipes.each_ref().map(|pipe| pipe.as_fd()))?;
+        let pipes = pipes.each_ref().map(Arc::downgrade);
+        Ok(Arc::new(Self { pipes, watch, ledger: Mutex::new(Ledger::default()) }))
     }
 
     /// Notes that `id` is in flight until the ticket is dropped.
@@ -74,10 +80,10 @@ impl Roster {
 
     /// Usually nothing: then one system call tells for both pipes.
     fn unread(&self) -> [u64; PIPES] {
-        let [Some(out), Some(err)] = self.pipes.each_ref().map(Weak::upgrade) else { return [0; PIPES] };
-        let pipes = [out.as_fd(), err.as_fd()];
-        let readable = sys::readable(pipes);
-        std::array::from_fn(|pipe| if readable[pipe] { sys::unread(pipes[pipe]) } else { 0 })
+        if !self.watch.any_readable() {
+            return [0; PIPES];
+        }
+        self.pipes.each_ref().map(|pipe| pipe.upgrade().map_or(0, |pipe| sys::unread(pipe.as_fd())))
     }
 
     fn lock(&self) -> MutexGuard<'_, Ledger> {
@@ -209,7 +215,7 @@ mod tests {
     fn a_span_is_what_was_written_between_begin_and_end() {
         let ((out, mut to_out), (err, _to_err)) = (io::pipe().unwrap(), io::pipe().unwrap());
         let pipes: [Arc<dyn Pipe>; PIPES] = [Arc::new(out.try_clone().unwrap()), Arc::new(err)];
-        let roster = Roster::new(pipes.each_ref().map(Arc::downgrade));
+        let roster = Roster::new(&pipes).unwrap();
         let read = |seen: &mut Vec<Span>| {
             let got = roster.read(0, seen, || (&out).read(&mut [0; 10]));
             assert_eq!(got.unwrap(), 10);

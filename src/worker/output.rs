@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::unix::pipe;
@@ -53,7 +53,7 @@ impl Output {
     /// inside a runtime.
     ///
     /// # Errors
-    /// The descriptors are no pipes.
+    /// The descriptors are no pipes, or the system refused to watch them.
     pub fn start(
         worker: WorkerId,
         [out, err]: [OwnedFd; 2],
@@ -63,8 +63,8 @@ impl Output {
     ) -> io::Result<Self> {
         let pipes =
             [Arc::new(pipe::Receiver::from_owned_fd(out)?), Arc::new(pipe::Receiver::from_owned_fd(err)?)];
-        let look = |pipe: &Arc<pipe::Receiver>| -> Weak<dyn Pipe> { Arc::<pipe::Receiver>::downgrade(pipe) };
-        let roster = stamped.then(|| Roster::new(pipes.each_ref().map(look)));
+        let look = |pipe: &Arc<pipe::Receiver>| -> Arc<dyn Pipe> { Arc::<pipe::Receiver>::clone(pipe) };
+        let roster = stamped.then(|| Roster::new(&pipes.each_ref().map(look))).transpose()?;
         let tails = Stream::ALL.map(|_| Arc::new(Mutex::new(Tail::default())));
         let mut readers = JoinSet::new();
         for ((stream, pipe), tail) in Stream::ALL.into_iter().zip(pipes).zip(&tails) {

@@ -271,7 +271,7 @@ impl Running {
         if thaws == self.thaws {
             return;
         }
-        (self.thaws..thaws).for_each(|_| tally::count(Count::Thaw));
+        tally::add(Count::Thaw, thaws - self.thaws);
         self.thaws = thaws;
         let Freezes { count, last, total } = clock::freezes();
         say::info(format_args!(

@@ -137,47 +137,45 @@ fn later(at: Instant, by: Duration) -> Instant {
     at.checked_add(by).unwrap_or_else(|| at + Duration::from_secs(365 * 24 * 3600))
 }
 
-/// Two clocks, read together.
+/// Two clocks, read together, in nanoseconds: whole numbers, since every request compares them.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     /// Monotonic, since the watch began.
-    monotonic: Duration,
-    /// The date.
-    date: Duration,
+    monotonic: u64,
+    /// How far the date is ahead of that. Constant, but for steps of the date.
+    lead: u64,
 }
 
 impl Reading {
     fn now(base: Instant) -> Self {
-        Self {
-            monotonic: raw().saturating_duration_since(base),
-            date: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-        }
-    }
-
-    /// How far the date is ahead of the monotonic clock. Constant, but for steps of the date.
-    fn lead(&self) -> Duration {
-        self.date.saturating_sub(self.monotonic)
+        let monotonic = nanos(raw().saturating_duration_since(base));
+        let date = nanos(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+        Self { monotonic, lead: date.saturating_sub(monotonic) }
     }
 }
 
-/// A freeze as two clocks show it.
+/// A freeze as two clocks show it, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Freeze {
     /// How long it was.
-    length: Duration,
+    length: u64,
     /// How much of it the monotonic clock has counted.
-    counted: Duration,
+    counted: u64,
 }
 
 /// Whether the process was frozen between two readings. Pure.
 fn judge(seen: Reading, now: Reading) -> Option<Freeze> {
+    const GAP_NANOS: u64 = GAP.as_nanos() as u64;
+    const TICK_NANOS: u64 = TICK.as_nanos() as u64;
     let gap = now.monotonic.saturating_sub(seen.monotonic);
-    let jump = now.lead().saturating_sub(seen.lead());
+    let jump = now.lead.saturating_sub(seen.lead);
+    if gap < GAP_NANOS && jump < GAP_NANOS {
+        return None;
+    }
     // Up to a tick of the gap was spent running. Taking all of it out would turn the clock back.
-    let counted = if gap >= GAP { gap - TICK } else { Duration::ZERO };
-    let paused = if jump >= GAP { jump } else { Duration::ZERO };
-    let length = counted + paused;
-    (!length.is_zero()).then_some(Freeze { length, counted })
+    let counted = if gap >= GAP_NANOS { gap - TICK_NANOS } else { 0 };
+    let paused = if jump >= GAP_NANOS { jump } else { 0 };
+    Some(Freeze { length: counted + paused, counted })
 }
 
 /// When the process was last seen running, and what was missed since it began. Nanoseconds throughout.
@@ -219,9 +217,9 @@ impl Watch {
     }
 
     fn seen(&self) -> Option<Reading> {
-        let monotonic = Duration::from_nanos(self.seen_monotonic.load(Ordering::Acquire));
-        let lead = Duration::from_nanos(self.seen_lead.load(Ordering::Acquire));
-        (!lead.is_zero()).then(|| Reading { monotonic, date: monotonic + lead })
+        let monotonic = self.seen_monotonic.load(Ordering::Acquire);
+        let lead = self.seen_lead.load(Ordering::Acquire);
+        (lead != 0).then_some(Reading { monotonic, lead })
     }
 
     fn look(&self, now: impl FnOnce() -> Reading) -> u64 {
@@ -245,15 +243,16 @@ impl Watch {
         let seen = self.seen();
         if let Some(freeze) = seen.and_then(|seen| judge(seen, now)) {
             freezes.count += 1;
-            freezes.last = freeze.length;
-            freezes.total += freeze.length;
-            self.frozen.fetch_add(nanos(freeze.counted), Ordering::AcqRel);
+            let length = Duration::from_nanos(freeze.length);
+            freezes.last = length;
+            freezes.total += length;
+            self.frozen.fetch_add(freeze.counted, Ordering::AcqRel);
             self.count.store(freezes.count, Ordering::Release);
         }
         // Somebody who read the clocks later may have been here first.
         if seen.is_none_or(|seen| now.monotonic >= seen.monotonic) {
-            self.seen_lead.store(nanos(now.lead()).max(1), Ordering::Release);
-            self.seen_monotonic.store(nanos(now.monotonic), Ordering::Release);
+            self.seen_lead.store(now.lead.max(1), Ordering::Release);
+            self.seen_monotonic.store(now.monotonic, Ordering::Release);
         }
     }
 
@@ -272,21 +271,22 @@ mod tests {
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
+    /// Milliseconds of the monotonic clock, and of a date that began 1000 s before.
     fn at(monotonic: u64, date: u64) -> Reading {
-        Reading { monotonic: MS(monotonic), date: MS(1_000_000 + date) }
+        Reading { monotonic: nanos(MS(monotonic)), lead: nanos(MS(1_000_000 + date - monotonic)) }
     }
 
     #[test]
     fn a_gap_is_a_freeze_and_a_late_tick_is_none() {
         assert_eq!(judge(at(100, 100), at(1_099, 1_099)), None);
         let freeze = judge(at(100, 100), at(3_400, 3_400)).unwrap();
-        assert_eq!(freeze, Freeze { length: MS(3_100), counted: MS(3_100) });
+        assert_eq!(freeze, Freeze { length: nanos(MS(3_100)), counted: nanos(MS(3_100)) });
     }
 
     #[test]
     fn a_date_that_jumps_against_the_monotonic_clock_is_a_freeze_that_moves_no_deadline() {
         let freeze = judge(at(100, 100), at(250, 60_250)).unwrap();
-        assert_eq!(freeze, Freeze { length: MS(60_000), counted: Duration::ZERO });
+        assert_eq!(freeze, Freeze { length: nanos(MS(60_000)), counted: 0 });
         assert_eq!(judge(at(100, 60_100), at(250, 250)), None, "a date that was set back is none");
     }
 

@@ -16,6 +16,7 @@ use super::relay::{End, Relay, RequestBytes, poll_fill};
 use super::response::ResponseBytes;
 use super::tunnel::{Ended, Tunnel};
 use super::{Dial, Stream};
+use crate::clock;
 use crate::fc::kind::Kind;
 use crate::http1::Span;
 use crate::http1::body::Body;
@@ -450,6 +451,8 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
         })
         .await;
         self.held = Held::Buffer(buffer);
+        // It may have waited through a freeze.
+        clock::look();
         if collected == Collected::Gone {
             self.after = After::Abort;
         }

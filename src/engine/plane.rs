@@ -86,7 +86,8 @@ impl<D: Dial> Plane<D> {
     /// Whether an idle connection can carry a request. One from before a freeze may look quiet and close at
     /// once: its worker's timers have expired meanwhile, and are about to be looked at.
     fn is_usable(&self, connection: &mut Connection<D::Stream>) -> bool {
-        let is_fresh = connection.freezes == clock::look();
+        // Whoever had to wait has looked at the clocks again behind its wait.
+        let is_fresh = connection.freezes == clock::freeze_count();
         if !is_fresh {
             count(Count::IdleGivenUp);
         }

@@ -18,16 +18,19 @@ use crate::upstream::affinity::Session;
 /// One request's way through the proxy. Every return has answered the client,
 /// or there is nobody left to answer.
 pub async fn serve<E: Exchange>(proxy: &Proxy, exchange: &mut E) {
-    if let Some(reply) = proxy.desk.health(&proxy.gate, exchange.head()) {
-        return exchange.reply(Context::unreported(exchange.head()), reply).await;
+    let head = exchange.head();
+    if let Some(reply) = proxy.desk.health(&proxy.gate, head) {
+        let context = Context::unreported(head);
+        return exchange.reply(context, reply).await;
     }
-    let mut context = Context::begin(proxy, exchange.head());
-    if let Some(head) = exchange.head().last_hop {
-        let reply = LocalReply::last_hop(head, context.id);
+    let mut context = Context::begin(proxy, head);
+    if let Some(whole) = head.last_hop {
+        let reply = LocalReply::last_hop(whole, context.id);
         return exchange.reply(context, reply).await;
     }
     if let Kind::Hook(hook) = context.kind {
-        return hooks::serve(proxy, exchange, context, hook).await;
+        // Boxed: all other requests need not make room for it.
+        return Box::pin(hooks::serve(proxy, exchange, context, hook)).await;
     }
     let failed = match exchange.collect().await {
         Collected::Ready => None,
@@ -124,7 +127,11 @@ async fn stand_in_line<'g, E: Exchange>(
     tokio::select! {
         biased;
         entered = entered => match entered {
-            Ok(permit) => Admitted::Yes(permit),
+            Ok(permit) => {
+                // It may have waited through a freeze, behind which no idle connection is to be trusted.
+                clock::look();
+                Admitted::Yes(permit)
+            }
             Err(refusal) => Admitted::No(refusal),
         },
         () = exchange.abandoned() => Admitted::Abandoned,

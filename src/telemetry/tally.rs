@@ -25,9 +25,11 @@ pub enum Count {
     LargeHead,
     /// A client connection that its client ended between requests, or within a head.
     ClientClosed,
+    /// A line of a worker that was dropped because nobody read our output.
+    LineLost,
 }
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "replays_undelivered",
     "replays_unread",
     "replays_reused",
@@ -36,13 +38,19 @@ const NAMES: [&str; 8] = [
     "idle_given_up",
     "large_heads",
     "client_closes",
+    "lines_lost",
 ];
 
 static TALLY: [AtomicU64; NAMES.len()] = [const { AtomicU64::new(0) }; NAMES.len()];
 
 /// Counts one more.
 pub fn count(what: Count) {
-    TALLY[what as usize].fetch_add(1, Ordering::Relaxed);
+    add(what, 1);
+}
+
+/// Counts so many more.
+pub fn add(what: Count, many: u64) {
+    TALLY[what as usize].fetch_add(many, Ordering::Relaxed);
 }
 
 /// How often it happened.
@@ -72,7 +80,7 @@ mod tests {
         assert!(counted(Count::LargeHead) > before);
         let line = line();
         assert_eq!(line.split(' ').count(), NAMES.len());
-        assert_eq!(NAMES[Count::ClientClosed as usize], "client_closes");
+        assert_eq!(NAMES[Count::LineLost as usize], "lines_lost");
         assert!(line.contains("large_heads=") && !line.contains("large_heads=0"), "{line}");
     }
 }

@@ -11,7 +11,6 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -19,19 +18,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::telemetry::say::utc_now;
+use crate::telemetry::tally::{self, Count};
 
 /// Bytes that may wait for the writing thread: seconds of a busy pool, and little beside its workers.
 const RING_BYTES: usize = 4 << 20;
 /// What one record costs beside its text, roughly.
 const ITEM_BYTES: usize = 64;
-
-/// Lines of workers that this process dropped.
-static LINES_LOST: AtomicU64 = AtomicU64::new(0);
-
-/// Lines of workers that were dropped since the process began, because nobody read our output.
-pub fn lines_lost() -> u64 {
-    LINES_LOST.load(Ordering::Relaxed)
-}
 
 /// Which of the two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +190,7 @@ impl Ring {
             // A fence goes with the records before it: there is nothing left to wait for.
             if let Item::Record { stream, lines, .. } = oldest {
                 inner.lost[stream as usize] += lines;
-                LINES_LOST.fetch_add(lines, Ordering::Relaxed);
+                tally::add(Count::LineLost, lines);
             }
         }
         drop(inner);
@@ -248,14 +240,14 @@ mod tests {
         .unwrap();
         sink.push(Stream::Out, b"held\n".to_vec(), 1);
         begun.recv().unwrap();
-        let before = lines_lost();
+        let before = tally::counted(Count::LineLost);
         let record = |number: usize| format!("{number:0>1000}\n").into_bytes();
         for number in 0..10_000 {
             sink.push(Stream::Out, record(number), 2);
         }
         let kept = RING_BYTES / (1001 + ITEM_BYTES);
         let lost = 10_000 - kept;
-        assert!(lines_lost() - before >= 2 * lost as u64, "counted for whoever asks");
+        assert!(tally::counted(Count::LineLost) - before >= 2 * lost as u64, "counted for whoever asks");
         release.send(()).unwrap();
         drop(sink);
         written.await.unwrap();

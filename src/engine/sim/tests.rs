@@ -281,7 +281,7 @@ fn an_early_answer_while_the_body_pauses_leaves_the_connection_usable() {
 }
 
 #[test]
-fn nothing_happens_on_an_idle_connection_or_a_silent_stream_for_a_day() {
+fn fc07_fc08_nothing_happens_on_an_idle_connection_or_a_silent_stream_for_a_day() {
     in_virtual_time(async {
         let (sidecar, listeners) = sidecar(&[2]);
         let mut idle = request(&sidecar, GET).await;

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_id_is_safe_to_log() {
+    fn fc32_a_foreign_id_is_safe_to_log() {
         assert_eq!(RequestId::sanitised(b"1-ab\r\nFC Invoke").as_str(), "1-ab??FC?Invoke");
         assert_eq!(RequestId::sanitised("ü".as_bytes()).as_str(), "??");
         assert_eq!(RequestId::sanitised(&[b'a'; 300]).as_str().len(), 128);

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_could_be_read_in_two_ways_is_refused() {
+    fn fc10_whatever_could_be_read_in_two_ways_is_refused() {
         for (lengths, codings, minor, fault) in [
             (vec!["1"], vec!["chunked"], 1, FramingFault::LengthAndCoding),
             (vec!["1", "1"], vec![], 1, FramingFault::RepeatedLength),

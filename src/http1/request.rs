@@ -407,8 +407,8 @@ mod tests {
     fn what_is_malformed_or_too_large_is_refused_with_its_status() {
         let long_target = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(20 << 10));
         let open_target = format!("GET /{}", "a".repeat(20 << 10));
-        let long_head = format!("GET / HTTP/1.1\r\nHost: x\r\nA: {}\r\n\r\n", "a".repeat(70 << 10));
-        let open_head = format!("GET / HTTP/1.1\r\nHost: x\r\nA: {}", "a".repeat(70 << 10));
+        let long_head = format!("GET / HTTP/1.1\r\nHost: x\r\nA: {}\r\n\r\n", "a".repeat(90 << 10));
+        let open_head = format!("GET / HTTP/1.1\r\nHost: x\r\nA: {}", "a".repeat(90 << 10));
         let many = format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(300));
         for (text, status) in [
             ("GET / HTTP/1.1\r\n\r\n", 400),

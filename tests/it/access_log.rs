@@ -32,7 +32,7 @@ fn value<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn a_text_line_says_who_what_and_how_long() {
+fn fc34_a_text_line_says_who_what_and_how_long() {
     let (sidecar, worker, mut client) = pair("text");
     let (request, answer) = (post("/a%20b?c=d", "hello"), ok("hi"));
     serve(&worker, &mut client, &request, &answer);
@@ -85,7 +85,7 @@ fn a_request_that_waited_for_the_first_worker_is_cold_and_the_next_one_warm() {
 }
 
 #[test]
-fn the_line_is_written_before_the_last_byte_of_the_answer_leaves() {
+fn fc34_the_line_is_written_before_the_last_byte_of_the_answer_leaves() {
     let (sidecar, worker, mut client) = pair("text");
     client.send(get("/"));
     let mut connection = worker.accept();
@@ -141,7 +141,7 @@ fn switched_off_nothing_is_printed() {
 }
 
 #[test]
-fn no_request_can_forge_a_line() {
+fn fc34_no_request_can_forge_a_line() {
     let (sidecar, worker, mut client) = pair("text");
     let forged =
         "GET /x%0d%0aFC HTTP/1.1\r\nHost: a\r\nx-fc-request-id: 1 FC\tInvoke\r\nConnection: close\r\n\r\n";

@@ -177,7 +177,7 @@ fn assert_refused(response: &Response, reason: &str) {
 }
 
 #[test]
-fn a_full_line_refuses_at_once_and_the_connection_stays_usable() {
+fn fc09_a_full_line_refuses_at_once_and_the_connection_stays_usable() {
     let (sidecar, _worker, mut holder, mut held) = taken(|setup| setup.set("queue.depth", "1"));
     let (mut waiter, mut refused) = (sidecar.client(), sidecar.client());
     waiter.send(get("/waiter"));
@@ -346,7 +346,7 @@ fn a_full_buffer_outlives_a_worker_that_went_after_the_head_had_grown() {
 }
 
 #[test]
-fn requests_that_come_before_the_worker_are_held_and_served_in_order() {
+fn fc03_requests_that_come_before_the_worker_are_held_and_served_in_order() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("late.sock");
     let sidecar = Setup::forward(&[&path]).start_cold();
@@ -369,7 +369,7 @@ fn requests_that_come_before_the_worker_are_held_and_served_in_order() {
 }
 
 #[test]
-fn the_start_deadline_answers_those_who_wait_and_those_who_come_later() {
+fn fc03_the_start_deadline_answers_those_who_wait_and_those_who_come_later() {
     let dir = tempfile::tempdir().expect("a directory");
     let sidecar =
         Setup::forward(&[&dir.path().join("never.sock")]).set("start.deadline", "300ms").start_cold();

@@ -29,7 +29,7 @@ fn the_express_sample_runs_unchanged_on_a_unix_socket() {
 }
 
 #[test]
-fn an_express_worker_killed_under_load_costs_at_most_its_requests_in_flight() {
+fn fc26_an_express_worker_killed_under_load_costs_at_most_its_requests_in_flight() {
     let sidecar = express();
     let victim: u32 = sidecar.client().ask(get("/pid")).text().trim().parse().unwrap();
     let (answered, failed, dead) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));

@@ -27,7 +27,7 @@ fn exchange(
 }
 
 #[test]
-fn a_request_head_arrives_byte_for_byte() {
+fn fc11_a_request_head_arrives_byte_for_byte() {
     let (_sidecar, worker, mut client) = pair();
     let head = format!(
         "PATCH /a?b=c&b=d HTTP/1.1\r\nhOsT: Example.com:80\r\nX-fc-REQUEST-id: {ID}\r\nX-Empty:\r\nX-Space:   two  words\t \r\n\
@@ -61,7 +61,7 @@ fn an_answer_without_a_phrase_is_passed_on() {
 }
 
 #[test]
-fn the_raw_target_is_untouched() {
+fn fc11_the_raw_target_is_untouched() {
     let (_sidecar, worker, mut client) = pair();
     let long = format!("/{}?{}", "p".repeat(6000), "q".repeat(6000));
     let mut connection: Option<Connection> = None;
@@ -89,7 +89,7 @@ fn the_raw_target_is_untouched() {
 }
 
 #[test]
-fn hop_by_hop_request_fields_and_what_connection_names_end_here() {
+fn fc31_hop_by_hop_request_fields_and_what_connection_names_end_here() {
     let (_sidecar, worker, mut client) = pair();
     let request = format!(
         "GET / HTTP/1.1\r\nConnection: X-Own, keep-alive\r\nHost: a\r\nKeep-Alive: timeout=5\r\nA: 1\r\nx-OWN: 2\r\n\
@@ -103,7 +103,7 @@ fn hop_by_hop_request_fields_and_what_connection_names_end_here() {
 }
 
 #[test]
-fn connection_cannot_strip_framing_host_or_the_platforms_fields() {
+fn fc31_connection_cannot_strip_framing_host_or_the_platforms_fields() {
     let (_sidecar, worker, mut client) = pair();
     let connection = "Connection: Content-Length, Host, X-Fc-Request-Id, X-Forwarded-For, Authorization\r\n";
     let rest = format!(
@@ -115,7 +115,7 @@ fn connection_cannot_strip_framing_host_or_the_platforms_fields() {
 }
 
 #[test]
-fn hop_by_hop_response_fields_and_what_connection_names_end_here() {
+fn fc31_hop_by_hop_response_fields_and_what_connection_names_end_here() {
     let (_sidecar, worker, mut client) = pair();
     let answer = "HTTP/1.1 200 OK\r\nConnection: keep-alive, X-Own\r\nKeep-Alive: timeout=5\r\nA: 1\r\nX-OWN: 2\r\n\
                   Proxy-Connection: x\r\nUpgrade: h2c\r\nContent-Length: 2\r\nB: 2\r\n\r\nhi";
@@ -135,7 +135,7 @@ fn a_workers_connection_close_does_not_close_the_clients_connection() {
 }
 
 #[test]
-fn a_request_id_is_made_in_the_platforms_shape_when_there_is_none() {
+fn fc32_a_request_id_is_made_in_the_platforms_shape_when_there_is_none() {
     let (_sidecar, worker, mut client) = pair();
     for field in ["", "x-fc-request-id:\r\n"] {
         let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{field}A: b\r\n\r\n");
@@ -155,7 +155,7 @@ fn a_request_id_is_made_in_the_platforms_shape_when_there_is_none() {
 }
 
 #[test]
-fn head_204_and_304_have_no_body_and_the_connection_goes_on() {
+fn fc10_head_204_and_304_have_no_body_and_the_connection_goes_on() {
     let (_sidecar, worker, mut client) = pair();
     let head = get("/").replacen("GET", "HEAD", 1);
     let (mut connection, received, _) = {
@@ -236,7 +236,7 @@ fn an_http_1_0_client_gets_its_answer_and_the_end() {
 }
 
 #[test]
-fn an_http_1_0_client_may_keep_its_connection_alive() {
+fn fc10_an_http_1_0_client_may_keep_its_connection_alive() {
     let (_sidecar, worker, mut client) = pair();
     let request =
         format!("GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nx-fc-request-id: {ID}\r\n\r\n");
@@ -271,7 +271,7 @@ fn an_http_1_0_client_gets_chunks_without_their_framing() {
 }
 
 #[test]
-fn an_answer_that_lasts_until_close_becomes_chunks() {
+fn fc22_an_answer_that_lasts_until_close_becomes_chunks() {
     let (_sidecar, worker, mut client) = pair();
     for version in ["1.0", "1.1"] {
         client.send(get("/"));
@@ -314,7 +314,7 @@ fn a_keep_alive_http_1_0_worker_with_a_length_is_asked_again() {
 }
 
 #[test]
-fn an_early_answer_arrives_while_the_request_body_is_still_coming() {
+fn fc21_an_early_answer_arrives_while_the_request_body_is_still_coming() {
     let (_sidecar, worker, mut client) = pair();
     let head =
         format!("POST / HTTP/1.1\r\nHost: a\r\nx-fc-request-id: {ID}\r\nContent-Length: 100000\r\n\r\n");
@@ -334,7 +334,7 @@ fn an_early_answer_arrives_while_the_request_body_is_still_coming() {
 }
 
 #[test]
-fn an_early_answer_to_a_chunked_request_leaves_the_connection_usable() {
+fn fc09_an_early_answer_to_a_chunked_request_leaves_the_connection_usable() {
     let (_sidecar, worker, mut client) = pair();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
     let mut connection = worker.accept();
@@ -347,7 +347,7 @@ fn an_early_answer_to_a_chunked_request_leaves_the_connection_usable() {
 }
 
 #[test]
-fn an_early_answer_survives_a_worker_that_closes_with_the_body_unread() {
+fn fc21_an_early_answer_survives_a_worker_that_closes_with_the_body_unread() {
     let (_sidecar, worker, mut client) = pair();
     for round in 0..10 {
         client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n");
@@ -458,7 +458,7 @@ fn heads_of_sixty_kib_pass_both_ways() {
 }
 
 #[test]
-fn trailers_pass_both_ways() {
+fn fc10_trailers_pass_both_ways() {
     let (_sidecar, worker, mut client) = pair();
     let head = format!(
         "POST / HTTP/1.1\r\nHost: a\r\nTrailer: X-Sum\r\nx-fc-request-id: {ID}\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -481,7 +481,7 @@ fn trailers_pass_both_ways() {
 }
 
 #[test]
-fn interim_answers_pass_before_the_final_one() {
+fn fc10_interim_answers_pass_before_the_final_one() {
     let (_sidecar, worker, mut client) = pair();
     client.send(get("/"));
     let mut connection = worker.accept();
@@ -514,7 +514,7 @@ fn an_http_1_0_client_gets_no_interim_answers() {
 }
 
 #[test]
-fn expect_continue_is_the_workers_to_answer() {
+fn fc10_expect_continue_is_the_workers_to_answer() {
     let (_sidecar, worker, mut client) = pair();
     let head = format!(
         "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nx-fc-request-id: {ID}\r\nContent-Length: 5\r\n\r\n"

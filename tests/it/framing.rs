@@ -61,8 +61,8 @@ fn bad_requests() -> Vec<(String, u16)> {
     let long = |bytes: usize| "x".repeat(bytes);
     table.push((format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", long(20 << 10)), 414));
     table.push((format!("GET /{}", long(20 << 10)), 414));
-    table.push((format!("GET / HTTP/1.1\r\nHost: a\r\nA: {}\r\n\r\n", long(66 << 10)), 431));
-    table.push((format!("GET / HTTP/1.1\r\nHost: a\r\nA: {}", long(66 << 10)), 431));
+    table.push((format!("GET / HTTP/1.1\r\nHost: a\r\nA: {}\r\n\r\n", long(82 << 10)), 431));
+    table.push((format!("GET / HTTP/1.1\r\nHost: a\r\nA: {}", long(82 << 10)), 431));
     table.push((format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(300)), 431));
     table
 }
@@ -124,7 +124,7 @@ fn an_answer_that_cannot_be_trusted_becomes_a_502_and_the_clients_connection_sta
     let worker = Worker::listen();
     let sidecar = Setup::forward(&[worker.path()]).start();
     let mut client = sidecar.client();
-    let huge = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "x".repeat(66 << 10));
+    let huge = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "x".repeat(82 << 10));
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(300));
     for answer in [
         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",

@@ -35,7 +35,7 @@ fn curl(sidecar: &Sidecar, words: &[&str], target: &str) -> String {
 // === what curl sees ===
 
 #[test]
-fn curl_gets_and_posts_over_http2() {
+fn fc24_curl_gets_and_posts_over_http2() {
     let worker = Worker::listen().serve(|connection| {
         while let Some(request) = connection.next_request() {
             let body = String::from_utf8(request.body.clone()).unwrap();
@@ -190,7 +190,7 @@ fn a_body_with_a_length_keeps_it_and_one_without_comes_in_chunks() {
 }
 
 #[test]
-fn trailers_cross_between_http2_and_http_1_1_both_ways() {
+fn fc24_trailers_cross_between_http2_and_http_1_1_both_ways() {
     let (_sidecar, worker, mut client) = pair();
     let mut stream = client.open(request("POST", "/"), false);
     client.send(&mut stream, b"body", false);
@@ -494,6 +494,8 @@ fn a_drain_says_goaway_and_streams_in_flight_finish() {
 #[test]
 fn an_idle_http2_client_does_not_hold_up_a_drain() {
     let (mut sidecar, _worker, client) = pair();
+    // Its preface was read: one that is still on its way meets a closed port.
+    sidecar.fence(1);
     let began = Instant::now();
     sidecar.signal("TERM");
     assert_eq!(sidecar.wait_exit(), 0);

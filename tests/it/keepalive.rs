@@ -13,13 +13,13 @@ use crate::support::{Client, Connection, End, Setup, Sidecar, Worker, eventually
 const CANCEL_MAX: Duration = Duration::from_millis(100);
 
 #[test]
-fn many_requests_on_one_connection_use_one_worker_connection() {
+fn fc07_many_requests_on_one_connection_use_one_worker_connection() {
     thousand_requests(1_000);
 }
 
 #[test]
 #[ignore = "own command: cargo test --release -- --ignored one_million"]
-fn one_million_requests_on_one_connection_use_one_worker_connection() {
+fn fc07_one_million_requests_on_one_connection_use_one_worker_connection() {
     thousand_requests(1_000_000);
 }
 
@@ -134,7 +134,7 @@ fn a_worker_that_closes_many_idle_connections_at_once_costs_no_post() {
 }
 
 #[test]
-fn ten_thousand_connects_that_say_nothing_leave_nothing() {
+fn fc02_ten_thousand_connects_that_say_nothing_leave_nothing() {
     let worker = Worker::listen().echo_targets();
     let sidecar = Setup::forward(&[worker.path()]).start();
     sidecar.client().ask(get("/"));
@@ -298,12 +298,12 @@ fn a_close_reaches_the_worker(begin: &str) {
 }
 
 #[test]
-fn a_client_that_leaves_before_the_answer_ends_its_request_at_once() {
+fn fc25_a_client_that_leaves_before_the_answer_ends_its_request_at_once() {
     a_close_reaches_the_worker("");
 }
 
 #[test]
-fn a_client_that_leaves_a_stream_of_events_ends_its_request_at_once() {
+fn fc25_a_client_that_leaves_a_stream_of_events_ends_its_request_at_once() {
     a_close_reaches_the_worker("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n");
 }
 

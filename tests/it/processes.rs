@@ -47,7 +47,7 @@ fn without_a_command_the_demo_workers_answer_and_the_start_lines_say_how_to_go_o
 }
 
 #[test]
-fn the_port_accepts_before_any_worker_is_ready_and_the_request_is_served() {
+fn fc01_the_port_accepts_before_any_worker_is_ready_and_the_request_is_served() {
     let sidecar = Setup::run(["sh", "-c", "sleep 0.5; exec \"$0\" demo-worker", BINARY])
         .flag("--workers", "1")
         .start_cold();
@@ -58,7 +58,7 @@ fn the_port_accepts_before_any_worker_is_ready_and_the_request_is_served() {
 }
 
 #[test]
-fn the_port_accepts_within_100_ms_of_its_start() {
+fn fc01_the_port_accepts_within_100_ms_of_its_start() {
     let mut took: Vec<Duration> = (0..5)
         .map(|_| {
             let began = Instant::now();
@@ -73,7 +73,7 @@ fn the_port_accepts_within_100_ms_of_its_start() {
 }
 
 #[test]
-fn a_node_server_that_reads_the_platforms_port_runs_unchanged() {
+fn fc06_a_node_server_that_reads_the_platforms_port_runs_unchanged() {
     // What the platform's documentation shows, without a framework.
     let server = "const http = require('http');\n\
                   const port = process.env.FC_SERVER_PORT || 9000;\n\
@@ -123,7 +123,7 @@ fn a_python_server_on_its_socket_is_served_from() {
 }
 
 #[test]
-fn a_server_that_can_only_do_tcp_gets_a_loopback_port_of_its_own() {
+fn fc06_a_server_that_can_only_do_tcp_gets_a_loopback_port_of_its_own() {
     let sidecar = Setup::run(["python3", "-m", "http.server", "{port}", "--bind", "127.0.0.1"])
         .flag("--transport", "tcp")
         .file("hello.txt", "hello over tcp")
@@ -156,7 +156,7 @@ fn worker_output_is_passed_on_line_by_line_with_the_workers_number() {
 }
 
 #[test]
-fn a_killed_worker_costs_only_its_requests_in_flight() {
+fn fc26_a_killed_worker_costs_only_its_requests_in_flight() {
     let sidecar = demo().flag("--workers", "2").flag("--concurrency", "4").start();
     // Six requests that both workers hold, three each, when one of them is killed.
     let mut held: Vec<Client> = (0..6).map(|_| sidecar.client()).collect();
@@ -285,7 +285,7 @@ fn workers_that_ignore_term_are_killed_after_their_grace() {
 }
 
 #[test]
-fn a_second_term_leaves_at_once() {
+fn fc29_a_second_term_leaves_at_once() {
     let mut sidecar = demo().start();
     let workers: Vec<u32> = sidecar.children().into_iter().map(|(pid, _)| pid).collect();
     let mut slow = sidecar.client();
@@ -333,7 +333,7 @@ fn failed_start(setup: Setup) -> (i32, String) {
 }
 
 #[test]
-fn a_missing_program_is_explained_before_anything_starts() {
+fn fc04_a_missing_program_is_explained_before_anything_starts() {
     let (code, said) = failed_start(Setup::run(["no-such-program", "x"]));
     assert_eq!(code, 78, "{said}");
     for part in ["no-such-program", "is not there", "Looked for", "Install it"] {
@@ -342,7 +342,7 @@ fn a_missing_program_is_explained_before_anything_starts() {
 }
 
 #[test]
-fn a_program_that_cannot_be_executed_is_explained_and_ends_the_start() {
+fn fc04_a_program_that_cannot_be_executed_is_explained_and_ends_the_start() {
     for (content, parts) in [
         ("#!/bin/sh\r\nexit 0\r\n", ["CR LF", "app"]),
         ("echo no shebang\n", ["#!", "app"]),
@@ -360,7 +360,7 @@ fn a_program_that_cannot_be_executed_is_explained_and_ends_the_start() {
 }
 
 #[test]
-fn a_busy_port_is_explained_in_one_message() {
+fn fc04_a_busy_port_is_explained_in_one_message() {
     let holder = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = holder.local_addr().expect("bound").port();
     let (code, said) = failed_start(demo().port(port));
@@ -409,7 +409,7 @@ fn a_crash_loop_after_a_good_start_does_not_end_the_process() {
 }
 
 #[test]
-fn orphans_of_workers_are_reaped() {
+fn fc29_orphans_of_workers_are_reaped() {
     // A double fork: the orphan becomes the sidecar's child, ends, and must not stay a zombie.
     let script = "(sh -c 'sleep 0.3; echo orphan ends' &) ; exec \"$0\" demo-worker";
     let sidecar = Setup::run(["sh", "-c", script, BINARY]).flag("--workers", "1").start();
@@ -426,7 +426,7 @@ fn orphans_of_workers_are_reaped() {
 }
 
 #[test]
-fn as_the_first_process_of_a_container_it_reaps_and_drains() {
+fn fc29_as_the_first_process_of_a_container_it_reaps_and_drains() {
     // As root, or else as the root of a user namespace.
     let ways: [&[&str]; 2] = [&["unshare"], &["unshare", "--user", "--map-root-user"]];
     let may = |way: &&&[&str]| {

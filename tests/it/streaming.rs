@@ -12,7 +12,7 @@ const MIB: usize = 1 << 20;
 const GROWTH_MAX: u64 = 8 << 20;
 
 #[test]
-fn each_chunk_leaves_before_the_next_one_comes() {
+fn fc22_each_chunk_leaves_before_the_next_one_comes() {
     let worker = Worker::listen();
     let sidecar = Setup::forward(&[worker.path()]).start();
     let mut client = sidecar.client();
@@ -100,12 +100,12 @@ fn thirty_two_mib_both_ways(framing: &str, frame: fn(&[u8]) -> Vec<u8>) {
 }
 
 #[test]
-fn thirty_two_mib_with_a_length_arrive_whole_both_ways() {
+fn fc12_thirty_two_mib_with_a_length_arrive_whole_both_ways() {
     thirty_two_mib_both_ways("Content-Length: 33554432", <[u8]>::to_vec);
 }
 
 #[test]
-fn thirty_two_mib_in_chunks_arrive_whole_both_ways() {
+fn fc12_thirty_two_mib_in_chunks_arrive_whole_both_ways() {
     thirty_two_mib_both_ways("Transfer-Encoding: chunked", in_chunks);
 }
 
@@ -178,7 +178,7 @@ fn a_worker_may_answer_while_it_reads() {
 }
 
 #[test]
-fn a_reader_that_stops_stops_the_worker_and_costs_no_memory() {
+fn fc12_a_reader_that_stops_stops_the_worker_and_costs_no_memory() {
     let worker = Worker::listen();
     let sidecar = Setup::forward(&[worker.path()]).start();
     let before = sidecar.rss();

@@ -31,7 +31,7 @@ fn tunnel(sidecar: &Sidecar, worker: &Worker) -> (Client, Connection) {
 }
 
 #[test]
-fn a_switch_travels_as_asked_and_agreed_and_then_bytes_pass_both_ways() {
+fn fc23_a_switch_travels_as_asked_and_agreed_and_then_bytes_pass_both_ways() {
     let worker = Worker::listen();
     let sidecar = Setup::forward(&[worker.path()]).start();
     let mut client = sidecar.client();
@@ -65,7 +65,7 @@ fn bytes_behind_the_request_wait_for_the_switch_and_then_come_first() {
 }
 
 #[test]
-fn each_direction_of_a_tunnel_ends_by_itself() {
+fn fc23_each_direction_of_a_tunnel_ends_by_itself() {
     let worker = Worker::listen();
     let sidecar = Setup::forward(&[worker.path()]).start();
     let (mut client, mut connection) = tunnel(&sidecar, &worker);
@@ -250,7 +250,7 @@ fn websocket_client(sidecar: &Sidecar, path: &str) -> String {
 }
 
 #[test]
-fn a_websocket_application_runs_unchanged() {
+fn fc23_a_websocket_application_runs_unchanged() {
     let sidecar = Setup::run([Path::new("node"), &app("websocket/server.js")]).start();
     let said = websocket_client(&sidecar, "/");
     assert!(said.contains("pong are you there") && said.contains("8 echoes, closed 1000 done"), "{said}");

@@ -81,7 +81,8 @@ fn fc35_an_end_marker_says_how_it_ended_also_without_an_access_log() {
     assert!(line.ends_with("ms, maxMemoryUsage: 0.00MB)"), "{line}");
     let mut leaves = sidecar.client();
     leaves.send(get("/"));
-    worker.accept().request();
+    let mut connection = worker.accept();
+    connection.request();
     drop(leaves);
     let line = sidecar.stdout.wait_for("Invocation canceled by client (duration: ");
     assert!(line.starts_with(&format!("FC Invoke End RequestId: {ID}, Error: ")), "{line}");

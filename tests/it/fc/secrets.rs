@@ -16,7 +16,7 @@ fn with_secrets(request: &str) -> String {
 }
 
 #[test]
-fn fc09_credentials_never_appear_in_anything_that_the_process_wrote_or_answered_itself() {
+fn credentials_never_appear_in_anything_that_the_process_wrote_or_answered_itself() {
     let mut sidecar = run_node(
         "const server = http.createServer((q, s) => {\n\
            if (q.url === '/die') process.exit(7);\n\

@@ -513,10 +513,11 @@ fn local_len(local: &Local, bytes: &[u8]) -> Result<Option<usize>, String> {
     } else {
         ""
     };
+    let failed = if status >= 400 { "x-fc-status: 404\r\n" } else { "" };
     let close = if local.closes { "Connection: close\r\n" } else { "" };
     let expected = format!(
         "HTTP/1.1 {status} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\
-         x-fc-request-id: {id}\r\nx-warmfront-reason: {reason}\r\n{allow}{close}\r\n"
+         x-fc-request-id: {id}\r\nx-warmfront-reason: {reason}\r\n{failed}{allow}{close}\r\n"
     );
     if head != expected || id.is_empty() {
         return Err(differs(expected.as_bytes(), bytes));

@@ -139,7 +139,7 @@ pub(super) fn target(value: &Value) -> Result<Option<String>, Bad> {
         let why = format!("At most {} bytes fit.", Kind::TARGET_MAX_BYTES);
         return Err(Bad::new("is too long", why, fix));
     }
-    Ok(Some(text.into()))
+    Ok(Some(text))
 }
 
 /// Bytes from `min` to `max`.

@@ -33,7 +33,12 @@ impl Splitter {
         let mut at = 0;
         while at < bytes.len() {
             let room = PIECE_BYTES - MARK.len() - self.rest.len();
-            let window = &bytes[at..bytes.len().min(at + room)];
+            // Full is not too long: only a byte that is no line end shows that it goes on.
+            if room == 0 && bytes[at] != b'\n' {
+                line(Line { text: self.take_piece(), end: at, is_cut: true });
+                continue;
+            }
+            let window = &bytes[at..bytes.len().min(at + room.max(1))];
             if let Some(end) = window.iter().position(|&byte| byte == b'\n') {
                 self.rest.extend_from_slice(&window[..end]);
                 at += end + 1;
@@ -41,9 +46,6 @@ impl Splitter {
             } else {
                 self.rest.extend_from_slice(window);
                 at += window.len();
-                if window.len() == room {
-                    line(Line { text: self.take_piece(), end: at, is_cut: true });
-                }
             }
         }
     }
@@ -96,6 +98,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_line_that_just_fills_a_piece_is_one_line() {
+        for (len, pieces) in [(PIECE_BYTES - MARK.len(), 1), (PIECE_BYTES - MARK.len() + 1, 2)] {
+            let text = ["a".repeat(len), "b\n".to_owned()].join("\n");
+            for step in [1, 1000, text.len()] {
+                let (mut splitter, mut lines) = (Splitter::default(), Vec::new());
+                for chunk in text.as_bytes().chunks(step) {
+                    splitter.push(chunk, |line| lines.push(line.text));
+                }
+                assert_eq!(lines.len(), pieces + 1, "{len} bytes in steps of {step}");
+                assert_eq!(lines.last().map(Vec::as_slice), Some(&b"b"[..]));
+            }
+        }
+    }
 
     #[test]
     fn windows_line_ends_are_line_ends_and_empty_lines_are_lines() {

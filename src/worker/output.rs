@@ -2,7 +2,7 @@
 //!
 //! The platform splits the log at lines that begin with a date, so every record
 //! gets one, and each goes out by one write. A lane reads one pipe; what it read
-//! becomes lines ([`super::lines`]), lines become records ([`super::records`]), and
+//! becomes lines (`lines`), lines become records (`records`), and
 //! those go into a ring that never makes anybody wait ([`super::sink`]). For which
 //! request a line was written is known by where it stands in the pipe
 //! ([`crate::upstream::roster`]).

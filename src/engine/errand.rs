@@ -1,4 +1,4 @@
-//! A message to a worker beside its requests: hooks, and the news of a thaw.
+//! A message to a worker beside its requests: hooks, what a worker missed of them, and the news of a thaw.
 //!
 //! On a connection of its own that counts neither as a slot nor as one of the
 //! worker's connections, and is closed behind the answer. Through [`Dial`], so
@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::watch;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::Dial;
@@ -29,27 +30,32 @@ const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
 /// Bytes of an answer's body that are read so that its worker sees no reset.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
-/// How long a worker may take over news.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A message of the control plane to one worker.
+#[derive(Debug)]
+pub(super) struct Errand {
+    pub(super) worker: Arc<Worker>,
+    /// A whole HTTP/1.1 request.
+    pub(super) message: Arc<[u8]>,
+    /// How long the worker may take over it.
+    pub(super) patience: Duration,
+    /// Dropped when it was run, however it went.
+    pub(super) done: oneshot::Sender<()>,
+}
 
-/// The latest message that every worker is to get.
-pub(super) type News = watch::Receiver<Option<Arc<str>>>;
-
-/// Brings each piece of news to every worker, and complains about those that do not take it.
-pub(super) async fn carry<D: Dial>(plane: Rc<Plane<D>>, mut news: News) {
-    let mut errands = JoinSet::new();
-    while news.changed().await.is_ok() {
-        let Some(message) = news.borrow_and_update().clone() else { continue };
-        for worker in plane.proxy.gate.pool().workers() {
-            errands.spawn_local(bring(Rc::clone(&plane), Arc::clone(worker), Arc::clone(&message)));
-        }
-        while errands.try_join_next().is_some() {}
+/// Runs each errand, and complains about workers that do not answer with 2xx.
+pub(super) async fn carry<D: Dial>(plane: Rc<Plane<D>>, mut errands: UnboundedReceiver<Errand>) {
+    let mut running = JoinSet::new();
+    while let Some(errand) = errands.recv().await {
+        running.spawn_local(bring(Rc::clone(&plane), errand));
+        while running.try_join_next().is_some() {}
     }
 }
 
-async fn bring<D: Dial>(plane: Rc<Plane<D>>, worker: Arc<Worker>, message: Arc<str>) {
-    let line = message.lines().next().unwrap_or_default();
-    match clock::timeout(PATIENCE, run(&plane, &worker, message.as_bytes())).await {
+async fn bring<D: Dial>(plane: Rc<Plane<D>>, errand: Errand) {
+    let Errand { worker, message, patience, done: _done } = errand;
+    let line = message.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line);
+    match clock::timeout(patience, run(&plane, &worker, &message)).await {
         Some(Ok(200..=299)) => {}
         Some(Ok(status)) => say::warn(format_args!("worker {} answered `{line}` with {status}", worker.id)),
         Some(Err(error)) => say::warn(format_args!("worker {} did not take `{line}`: {error}", worker.id)),

@@ -47,6 +47,19 @@ pub struct Desk {
     pub drain_deadline: Duration,
     /// Has workers' output written.
     pub flusher: Flusher,
+    /// What every worker was initialised with, if they were.
+    pub initialized: watch::Sender<Option<Arc<Initialized>>>,
+}
+
+/// A `/initialize` that every worker has answered.
+#[derive(Debug)]
+pub struct Initialized {
+    /// As it was sent to them.
+    pub message: Arc<[u8]>,
+    /// To whom.
+    pub workers: Vec<Arc<Worker>>,
+    /// How long each had for it.
+    pub patience: Duration,
 }
 
 impl Desk {
@@ -62,6 +75,7 @@ impl Desk {
             phase: PhaseMover::new().0,
             drain_deadline: Duration::ZERO,
             flusher: Flusher::default(),
+            initialized: watch::Sender::new(None),
         }
     }
 
@@ -183,7 +197,14 @@ async fn ask_workers<E: Exchange>(
     let message = exchange.errand(context);
     let answers = all(asked.iter().map(|worker| ask(exchange, worker, &message, deadline))).await;
     match merged(&answers) {
-        Ok(()) => Outcome::Done(text),
+        Ok(()) => {
+            if hook == Hook::Initialize && mode == HookMode::Fanout {
+                let (message, workers) = (message.into(), asked.to_vec());
+                let initialized = Initialized { message, workers, patience: deadline };
+                proxy.desk.initialized.send_replace(Some(Arc::new(initialized)));
+            }
+            Outcome::Done(text)
+        }
         Err((answer, place)) => {
             let status = failure_status(answer, proxy.desk.hooks.restart);
             let who = place.map_or("no worker".to_owned(), |place| format!("worker {}", asked[place].id));

@@ -61,7 +61,7 @@ fn executions(port: u16) -> BTreeMap<String, u64> {
 
 /// Connections that have all served one request and then send a POST each.
 struct Trial {
-    name: &'static str,
+    name: String,
     port: u16,
     clients: Vec<Client>,
 }
@@ -99,7 +99,7 @@ impl fmt::Display for Tally {
 
 impl Trial {
     /// Opens the connections, and as many behind a sidecar: all are used at the same time.
-    fn open(name: &'static str, port: u16) -> Self {
+    fn open(name: impl Into<String>, port: u16) -> Self {
         let mut clients: Vec<Client> = (0..CONNECTIONS).map(|_| Client::connect(port)).collect();
         for client in &mut clients {
             client.send(request("GET", "/slow?ms=200", "warm"));
@@ -107,7 +107,7 @@ impl Trial {
         for client in &mut clients {
             assert_eq!(client.response().status(), 200);
         }
-        Self { name, port, clients }
+        Self { name: name.into(), port, clients }
     }
 
     /// Sends a POST over each.
@@ -157,14 +157,23 @@ fn freeze(freezer: &Freezer, mut after: Trial, mut during: Trial) -> [(&'static 
 }
 
 fn without(way: &str, freezer: &Freezer, bare: &Bare) {
-    let trials = freeze(freezer, Trial::open("after", bare.port), Trial::open("during", bare.port));
-    for (when, tally) in &trials {
-        println!("freeze by {way}, no sidecar, {when}: {tally}");
+    // Node's expired timers and what was just sent are a race, which Node rarely wins; only on a busy machine
+    // does it find the bytes first.
+    for round in 1..=ROUNDS {
+        let open = |name: &str| Trial::open(format!("{name}{round}"), bare.port);
+        let trials = freeze(freezer, open("after"), open("during"));
+        for (when, tally) in &trials {
+            println!("freeze by {way}, no sidecar, {when}: {tally}");
+        }
+        if trials.iter().all(|(_, tally)| tally.failed() * 10 >= CONNECTIONS * 9) {
+            return;
+        }
     }
-    for (when, tally) in trials {
-        assert!(tally.failed() * 10 >= CONNECTIONS * 9, "{when}: {tally}");
-    }
+    panic!("in none of {ROUNDS} freezes by {way} did nearly every POST fail without a sidecar");
 }
+
+/// Freezes without a sidecar, one of which must cost nearly every POST.
+const ROUNDS: usize = 3;
 
 /// Two sidecars, lest what one trial does helps the other.
 fn with(way: &str, freezer: &Freezer, after: &Sidecar, during: &Sidecar) {
@@ -262,9 +271,12 @@ fn go(port: u16) -> Peer {
 #[test]
 fn fc38_go_loses_its_posts_across_a_freeze_without_a_sidecar() {
     let bare = bare();
-    let seen = go_across(&Freezer::signals(&[bare.pid()]), go(bare.port));
-    println!("Go across a freeze, no sidecar: {seen}");
-    assert!(seen["statuses"]["200"].as_u64().unwrap_or_default() <= CONNECTIONS as u64 / 10, "{seen}");
+    let loses = |_| {
+        let seen = go_across(&Freezer::signals(&[bare.pid()]), go(bare.port));
+        println!("Go across a freeze, no sidecar: {seen}");
+        seen["statuses"]["200"].as_u64().unwrap_or_default() <= CONNECTIONS as u64 / 10
+    };
+    assert!((0..ROUNDS).any(loses), "in none of {ROUNDS} freezes did Go lose nearly every POST");
 }
 
 #[test]
@@ -296,13 +308,16 @@ fn fc38_fun_has_nothing_to_retry_across_a_freeze_through_the_sidecar() {
     let bare = Bare::start(node(), &keep);
     let sidecar = Setup::run(node()).variable(keep[0].0, keep[0].1).flag("--workers", "1").start();
     let (without, with) = thread::scope(|scope| {
-        let without = scope.spawn(|| fun_across(&Freezer::signals(&[bare.pid()]), bare.port));
+        // The same race as above.
+        let fails = |seen: &Value| seen["failures"].as_array().is_some_and(|failures| failures.len() == 1);
+        let trial = || fun_across(&Freezer::signals(&[bare.pid()]), bare.port);
+        let without = scope.spawn(move || std::iter::repeat_with(trial).take(ROUNDS).find(fails));
         let with = fun_across(&Freezer::signals(&both(&sidecar)), sidecar.port);
         (without.join().expect("no panic"), with)
     });
+    let without = without.expect("in one of the freezes fun had to retry");
     println!("fun across a freeze, no sidecar: {without}");
     println!("fun across a freeze, sidecar: {with}");
-    assert_eq!(without["failures"].as_array().map(Vec::len), Some(1), "{without}");
     assert_eq!([&with["written"], &with["dials"]], [&Value::from(2), &Value::from(1)], "{with}");
     assert_eq!(with["failures"].as_array().map(Vec::len), Some(0), "{with}");
 }

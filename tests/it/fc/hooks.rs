@@ -148,6 +148,30 @@ fn fc14_a_fanned_out_initialize_succeeds_only_if_every_worker_agrees() {
 }
 
 #[test]
+fn fc14_a_worker_that_is_started_again_is_initialised_like_the_others_before_its_first_request() {
+    let setup = run_node(
+        "let initialised = false;\n\
+         const server = http.createServer((q, s) => {\n\
+           if (q.url === '/die') process.exit(0);\n\
+           if (q.url === '/initialize') { setTimeout(() => { initialised = true; s.end(); }, 200); return; }\n\
+           s.end(String(initialised));\n\
+         });",
+    );
+    let sidecar = setup.set("hooks.initialize", "fanout").start_ready();
+    let mut client = sidecar.client();
+    assert_eq!(client.ask(get("/")).text(), "false");
+    assert_eq!(client.ask(hook("/initialize")).status(), 200);
+    for _ in 0..2 {
+        client.ask(get("/die"));
+    }
+    sidecar.stderr.wait_for_count("exited with code 0", 2);
+    for _ in 0..20 {
+        // Held until one has been initialised: nobody is served by one that was not.
+        assert_eq!(client.ask(get("/")).text(), "true");
+    }
+}
+
+#[test]
 fn fc14_a_restart_of_the_instance_is_for_those_who_ask_for_it() {
     let worker = Worker::listen();
     let sidecar = Setup::forward(&[worker.path()])

@@ -305,13 +305,7 @@ impl Running {
         // The only illegal move would be a second drain, and there is one caller.
         let _ = self.phase.on_shutdown();
         self.phases.mark_unchanged();
-        self.warmth.send_if_modified(|warmth| {
-            let waits = *warmth == Warmth::Starting;
-            if waits {
-                *warmth = Warmth::Failed("the instance is stopping".to_owned());
-            }
-            waits
-        });
+        self.fail_start("the instance is stopping");
         let hopeless = verdict == ExitCode::WorkersUnavailable;
         let patience = if hopeless { LAST_ANSWERS } else { self.drain_deadline };
         if hopeless {
@@ -431,7 +425,7 @@ impl Running {
             Report::Exited { .. } | Report::Gone { .. } | Report::NotReadyYet { .. } => say::warn(&report),
             Report::CrashLoop { .. } => {
                 if self.readiness == Readiness::All {
-                    self.fail_start(&report.to_string());
+                    self.fail_start(&format!("{report}. Repair it, or set `start.ready = \"first\"`"));
                 }
                 say::error(&report);
             }

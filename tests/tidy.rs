@@ -282,6 +282,23 @@ fn time_is_read_in_three_places() {
 }
 
 #[test]
+fn time_is_waited_for_by_the_clock_that_leaves_frozen_time_out() {
+    // The control plane's own tick, and the demo, which is a worker.
+    const OTHERS: [&str; 4] = ["src/clock.rs", "src/app.rs", "src/demo.rs", "src/engine/sim/"];
+    let mut complaints = Complaints::default();
+    for file in sources("src").iter().filter(|file| !OTHERS.iter().any(|place| file.is_at(place))) {
+        for line in file.mentions("tokio::time") {
+            complaints.add(
+                file,
+                line,
+                "a deadline of tokio's counts frozen time; use sleep, timeout, timer of `clock`",
+            );
+        }
+    }
+    complaints.none();
+}
+
+#[test]
 fn unsafe_lives_in_sys() {
     let mut complaints = Complaints::default();
     for file in sources("src").into_iter().chain(sources("loadtest")).filter(|file| !file.is_at("src/sys.rs"))

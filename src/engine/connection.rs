@@ -20,6 +20,7 @@ use super::pace::within;
 use super::plane::{Plane, Resting};
 use super::relay::poll_fill;
 use super::{Dial, Stream};
+use crate::clock;
 use crate::fc::policy;
 use crate::http1::Parsed;
 use crate::http1::body::Body;
@@ -299,5 +300,5 @@ async fn linger<C: Stream>(mut client: C, mut buffer: Buffer) {
         }
     };
     // Time is up or bytes are: either way the answer has had its chance.
-    let _ = tokio::time::timeout(LINGER, drained).await;
+    let _ = clock::timeout(LINGER, drained).await;
 }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
@@ -24,7 +24,7 @@ use super::sockets::{Sockets, WorkerStream};
 use crate::clock;
 use crate::config::{Limits, Protocol};
 use crate::proxy::Proxy;
-use crate::telemetry::say;
+use crate::telemetry::say::{self, Seldom};
 use crate::upstream::idle::Idle;
 use crate::upstream::pool::{Pool, Worker};
 
@@ -182,29 +182,15 @@ impl Places {
     }
 
     /// A place for one more connection, when there is one.
-    async fn take(&self, complaint: &mut Complaint) -> Option<OwnedSemaphorePermit> {
+    async fn take(&self, complaint: &mut Seldom) -> Option<OwnedSemaphorePermit> {
         if let Ok(place) = Arc::clone(&self.free).try_acquire_owned() {
             return Some(place);
         }
-        complaint.say(format_args!(
+        complaint.warn(format_args!(
             "limits.connections={} is reached; new connections wait until others end",
             self.all
         ));
         Arc::clone(&self.free).acquire_owned().await.ok()
-    }
-}
-
-/// What is worth saying, but not at every connection.
-#[derive(Default)]
-struct Complaint(Option<Instant>);
-
-impl Complaint {
-    fn say(&mut self, what: std::fmt::Arguments<'_>) {
-        let now = clock::now();
-        if self.0.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAINT_PAUSE) {
-            self.0 = Some(now);
-            say::warn(what);
-        }
     }
 }
 
@@ -222,7 +208,7 @@ async fn serve_listener(
         courier.spawn_local(errand::carry(Rc::clone(&plane), errands));
     }
     let mut connections = JoinSet::new();
-    let (mut complaint, mut place) = (Complaint::default(), None);
+    let (mut complaint, mut place) = (Seldom::every(COMPLAINT_PAUSE), None);
     loop {
         tokio::select! {
             taken = places.take(&mut complaint), if place.is_none() => place = taken,
@@ -267,13 +253,13 @@ fn accept(
     });
 }
 
-async fn after_failed_accept(error: &io::Error, complaint: &mut Complaint) {
+async fn after_failed_accept(error: &io::Error, complaint: &mut Seldom) {
     // The client gave up between connect and accept: nothing to do, nothing to say.
     if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
         return;
     }
-    complaint.say(format_args!("cannot accept a connection ({error}); new ones wait until others end"));
-    tokio::time::sleep(ACCEPT_PAUSE).await;
+    complaint.warn(format_args!("cannot accept a connection ({error}); new ones wait until others end"));
+    clock::sleep(ACCEPT_PAUSE).await;
 }
 
 fn poll_once<F: Future>(future: F) -> Option<F::Output> {

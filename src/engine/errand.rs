@@ -19,14 +19,15 @@ use super::Dial;
 use super::plane::Plane;
 use super::relay::poll_fill;
 use crate::clock;
-use crate::http1::Parsed;
 use crate::http1::body::Body;
+use crate::http1::lines::kept_lines;
+use crate::http1::request::Request;
 use crate::http1::response::Response;
+use crate::http1::{Parsed, Span};
+use crate::id::{REQUEST_ID_HEADER, RequestId};
 use crate::telemetry::say;
 use crate::upstream::pool::Worker;
 
-/// Pause while a worker's backlog is full.
-const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
 /// Bytes of an answer's body that are read so that its worker sees no reset.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
@@ -63,6 +64,37 @@ async fn bring<D: Dial>(plane: Rc<Plane<D>>, errand: Errand) {
     }
 }
 
+/// `request`, whose `head` it is, without its body: what would travel of its fields, byte for byte.
+pub(super) fn message(request: &Request, head: &[u8], id: &RequestId) -> Vec<u8> {
+    let is_of_body = |name: &[u8]| {
+        [&b"content-length"[..], b"transfer-encoding", b"expect"]
+            .iter()
+            .any(|it| name.eq_ignore_ascii_case(it))
+    };
+    let lines = kept_lines(head, request.target.end as usize, request.dropped());
+    let of_body = lines.filter(|line| is_of_body(line.name)).map(|line| line.span);
+    let mut gaps: Vec<Span> = request.dropped().iter().copied().chain(of_body).collect();
+    gaps.sort_by_key(|gap| gap.start);
+    let (mut message, mut from) = (Vec::with_capacity(head.len() + 256), 0);
+    for gap in gaps {
+        message.extend_from_slice(&head[from..gap.start as usize]);
+        from = gap.end as usize;
+    }
+    message.extend_from_slice(&head[from..head.len() - 2]);
+    // A proxy speaks its own version (RFC 9110 §2.5); its digit ends the first line.
+    if let Some(line_end) = message.iter().position(|&byte| byte == b'\r') {
+        message[line_end - 1] = b'1';
+    }
+    if !request.has_host {
+        message.extend_from_slice(b"Host: localhost\r\n");
+    }
+    if request.request_id.is_none() {
+        message.extend_from_slice(format!("{REQUEST_ID_HEADER}: {id}\r\n").as_bytes());
+    }
+    message.extend_from_slice(b"Content-Length: 0\r\n\r\n");
+    message
+}
+
 /// Sends `message`, a whole HTTP/1.1 request, to `worker`, and returns the status of its answer.
 ///
 /// # Errors
@@ -71,13 +103,7 @@ async fn bring<D: Dial>(plane: Rc<Plane<D>>, errand: Errand) {
 /// # Cancel safety
 /// May be dropped at any time; the worker then sees its client leave.
 pub(super) async fn run<D: Dial>(plane: &Plane<D>, worker: &Arc<Worker>, message: &[u8]) -> io::Result<u16> {
-    let mut stream = loop {
-        match plane.dial.dial(worker).await {
-            Ok(stream) => break stream,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => clock::sleep(BACKLOG_PAUSE).await,
-            Err(error) => return Err(error),
-        }
-    };
+    let mut stream = plane.open(worker, clock::now() + plane.connect_timeout).await?;
     stream.write_all(message).await?;
     let mut buffer = plane.buffers.get();
     let answer = loop {

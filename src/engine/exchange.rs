@@ -502,31 +502,7 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
     }
 
     fn errand(&self, context: &Context) -> Vec<u8> {
-        let bytes = self.bytes();
-        let head = &bytes[..self.head_len];
-        let mut message = Vec::with_capacity(head.len() + LINES_BYTES);
-        message.extend_from_slice(self.request.method.of_head(bytes));
-        message.push(b' ');
-        message.extend_from_slice(self.request.target.of_head(bytes));
-        message.extend_from_slice(b" HTTP/1.1\r\n");
-        let is_of_body = |name: &[u8]| {
-            ["content-length", "transfer-encoding", "expect"]
-                .iter()
-                .any(|it| name.eq_ignore_ascii_case(it.as_bytes()))
-        };
-        for (name, value) in kept_fields(head, self.request.dropped()).filter(|(name, _)| !is_of_body(name)) {
-            for part in [name, b": ", value, b"\r\n"] {
-                message.extend_from_slice(part);
-            }
-        }
-        if !self.request.has_host {
-            message.extend_from_slice(b"Host: localhost\r\n");
-        }
-        if self.request.request_id.is_none() {
-            message.extend_from_slice(format!("{REQUEST_ID_HEADER}: {}\r\n", context.id).as_bytes());
-        }
-        message.extend_from_slice(b"Content-Length: 0\r\n\r\n");
-        message
+        errand::message(self.request, &self.bytes()[..self.head_len], &context.id)
     }
 
     async fn run_errand(&self, worker: &Arc<Worker>, message: &[u8]) -> io::Result<u16> {

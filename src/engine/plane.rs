@@ -14,7 +14,7 @@ use crate::config::Limits;
 use crate::proxy::Proxy;
 use crate::proxy::in_flight::InFlight;
 use crate::sync::yield_now;
-use crate::telemetry::say;
+use crate::telemetry::say::Seldom;
 use crate::telemetry::tally::{Count, count};
 use crate::upstream::idle::{Connection, Idle, Opening};
 use crate::upstream::pool::Worker;
@@ -35,7 +35,7 @@ pub(super) struct Plane<D: Dial> {
     pub(super) limits: Limits,
     pub(super) connect_timeout: Duration,
     draining: Cell<bool>,
-    large_head_warned: Cell<Option<Instant>>,
+    large_heads: RefCell<Seldom>,
     resting: RefCell<Resters>,
 }
 
@@ -65,7 +65,7 @@ impl<D: Dial> Plane<D> {
             limits,
             connect_timeout,
             draining: Cell::new(false),
-            large_head_warned: Cell::new(None),
+            large_heads: RefCell::new(Seldom::every(LARGE_HEAD_PAUSE)),
             resting: RefCell::default(),
         })
     }
@@ -97,16 +97,11 @@ impl<D: Dial> Plane<D> {
     /// Names a request whose answer the platform will not take. Not every one: each costs a write to stderr.
     pub(super) fn warn_of_large_head(&self, in_flight: &InFlight<'_>, bytes: usize) {
         count(Count::LargeHead);
-        let now = clock::now();
-        let warned = self.large_head_warned.get();
-        if warned.is_none_or(|at| now.saturating_duration_since(at) >= LARGE_HEAD_PAUSE) {
-            self.large_head_warned.set(Some(now));
-            say::warn(format_args!(
-                "{}: the answer's head is {bytes} bytes long; the platform allows 8 KiB and answers its client with \
-                 502. Send less of it (cookies?)",
-                in_flight.context().id
-            ));
-        }
+        self.large_heads.borrow_mut().warn(format_args!(
+            "{}: the answer's head is {bytes} bytes long; the platform allows 8 KiB and answers its client with \
+             502. Send less of it (cookies?)",
+            in_flight.context().id
+        ));
     }
 
     /// Keeps a connection for the next request. Before its slot goes back.
@@ -144,9 +139,17 @@ impl<D: Dial> Plane<D> {
                 None => yield_now().await,
             }
         };
+        self.open(worker, deadline).await.map(|stream| Connection::new(stream, opening))
+    }
+
+    /// A new stream to `worker`, which a full backlog delays.
+    ///
+    /// # Errors
+    /// The last connect error, or `TimedOut` when the backlog is still full at `deadline`.
+    pub(super) async fn open(&self, worker: &Arc<Worker>, deadline: Instant) -> io::Result<D::Stream> {
         loop {
             match self.dial.dial(worker).await {
-                Ok(stream) => return Ok(Connection::new(stream, opening)),
+                Ok(stream) => return Ok(stream),
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
                 Err(_) if clock::now() >= deadline => return Err(io::ErrorKind::TimedOut.into()),
                 Err(_) => clock::sleep(BACKLOG_PAUSE).await,

@@ -23,6 +23,7 @@ use crate::config::platform::{Hook as Setting, HookMode, Hooks};
 use crate::config::units::period_text;
 use crate::fc::kind::{Hook, path_of};
 use crate::fc::verdict::{Answer, failure_status, merged};
+use crate::id::RequestId;
 use crate::lifecycle::phase::{Phase, PhaseMover};
 use crate::lifecycle::warmth::Warmth;
 use crate::upstream::pool::Worker;
@@ -93,14 +94,16 @@ impl Desk {
         self.phase.phase() >= Phase::Draining
     }
 
-    /// The answer, if the request of `head` is a health check.
-    pub fn health(&self, gate: &Gate, head: Head<'_>) -> Option<LocalReply> {
-        let is_check = matches!(head.method, b"GET" | b"HEAD")
-            && path_of(head.target) == self.health_path.as_deref()?.as_bytes();
-        is_check.then(|| {
-            let ready = gate.pool().workers().iter().filter(|worker| !worker.is_suspect()).count();
-            LocalReply::health(ready, self.workers, self.is_stopping(), head)
-        })
+    /// Whether the request of `head` is a health check.
+    pub fn is_health_check(&self, head: Head<'_>) -> bool {
+        let is_its_path = |path: &String| path_of(head.target) == path.as_bytes();
+        matches!(head.method, b"GET" | b"HEAD") && self.health_path.as_ref().is_some_and(is_its_path)
+    }
+
+    /// The answer to a health check.
+    pub fn health(&self, gate: &Gate, id: RequestId) -> LocalReply {
+        let ready = gate.pool().workers().iter().filter(|worker| !worker.is_suspect()).count();
+        LocalReply::health(ready, self.workers, self.is_stopping(), id)
     }
 }
 
@@ -141,7 +144,10 @@ async fn initialize<E: Exchange>(proxy: &Proxy, exchange: &mut E, context: &Cont
         () = clock::sleep_until(proxy.desk.start_deadline) => {
             let ready = proxy.gate.pool().workers().len();
             let workers = proxy.desk.workers;
-            Warmth::Failed(format!("{ready} of {workers} workers are ready, and start.deadline is over"))
+            Warmth::Failed(format!(
+                "{ready} of {workers} workers are ready, and start.deadline is over. The log says what the others wait \
+                 for; raise start.deadline if they only need time"
+            ))
         }
         () = exchange.abandoned() => return Outcome::Abandoned,
     };
@@ -215,13 +221,14 @@ async fn ask_workers<E: Exchange>(
 
 fn failure_text(who: &str, hook: Hook, answer: Answer) -> String {
     let path = hook.path();
-    match answer {
+    let what = match answer {
         Answer::Status(status) => format!("{who} answered {path} with {status}"),
         Answer::TooLate(limit) => {
             format!("{who} did not answer {path} within hooks.{hook}_deadline={}", period_text(limit))
         }
         Answer::None => format!("{who} could not be asked for {path}"),
-    }
+    };
+    format!("{what}. Have it answer with 2xx, or set hooks.{hook} to answer it here")
 }
 
 async fn ask<E: Exchange>(exchange: &E, worker: &Arc<Worker>, message: &[u8], deadline: Duration) -> Answer {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::admission::Refusal;
-use super::exchange::{Cause, Head};
+use super::exchange::Cause;
 use crate::config::is_secret;
 use crate::config::units::period_text;
 use crate::fc::kind::Hook;
@@ -144,7 +144,7 @@ impl LocalReply {
     }
 
     /// The answer to a health check: 200 while one of `workers` is `ready` and the instance does not stop.
-    pub fn health(ready: usize, workers: usize, is_stopping: bool, head: Head<'_>) -> Self {
+    pub fn health(ready: usize, workers: usize, is_stopping: bool, id: RequestId) -> Self {
         let state = if is_stopping { ", and the instance is stopping" } else { "" };
         Self {
             status: if ready > 0 && !is_stopping { 200 } else { 503 },
@@ -152,7 +152,7 @@ impl LocalReply {
             retry_after_secs: None,
             close: false,
             is_workers_end: false,
-            id: head.request_id.map_or_else(RequestId::generate, RequestId::sanitised),
+            id,
             body: Body::Sentence(format!("{ready} of {workers} workers are ready{state}.")),
         }
     }

@@ -19,8 +19,9 @@ use crate::upstream::affinity::Session;
 /// or there is nobody left to answer.
 pub async fn serve<E: Exchange>(proxy: &Proxy, exchange: &mut E) {
     let head = exchange.head();
-    if let Some(reply) = proxy.desk.health(&proxy.gate, head) {
+    if proxy.desk.is_health_check(head) {
         let context = Context::unreported(head);
+        let reply = proxy.desk.health(&proxy.gate, context.id);
         return exchange.reply(context, reply).await;
     }
     let mut context = Context::begin(proxy, head);

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::io::Write;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::clock;
 
 /// How much a message matters to an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,29 @@ impl Level {
             Self::Info => "INFO",
             Self::Warn => "WARN",
             Self::Error => "ERROR",
+        }
+    }
+}
+
+/// What is worth saying, but not each time it happens.
+#[derive(Debug)]
+pub struct Seldom {
+    pause: Duration,
+    said: Option<Instant>,
+}
+
+impl Seldom {
+    /// Once in `pause` at most.
+    pub fn every(pause: Duration) -> Self {
+        Self { pause, said: None }
+    }
+
+    /// [`warn`], unless that was done a short while ago.
+    pub fn warn(&mut self, message: impl fmt::Display) {
+        let now = clock::now();
+        if self.said.is_none_or(|at| now.saturating_duration_since(at) >= self.pause) {
+            self.said = Some(now);
+            warn(message);
         }
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::time::timeout;
+
+use crate::clock;
 
 use super::sink::{Fence, Ring, Sink};
 
@@ -50,7 +51,7 @@ impl Flusher {
     /// Dropping it changes nothing about what is written.
     pub async fn flush(&self) {
         if let Some(room) = &self.0 {
-            let _ = timeout(FLUSH_MAX, room.flushed()).await;
+            let _ = clock::timeout(FLUSH_MAX, room.flushed()).await;
         }
     }
 }

@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{sleep, timeout};
 
+use crate::clock;
 use crate::upstream::pool::Address;
 
 /// The first pause between two tries: a warm start should not lose more.
@@ -29,7 +29,8 @@ pub async fn accepts(address: &Address) -> io::Result<()> {
     match address {
         Address::Unix(path) => UnixStream::connect(path).await.map(drop),
         Address::Tcp(address) => {
-            let stream = timeout(CONNECT, TcpStream::connect(address)).await??;
+            let connected = clock::timeout(CONNECT, TcpStream::connect(address)).await;
+            let stream = connected.ok_or(io::ErrorKind::TimedOut)??;
             refuse_self(stream.local_addr()?, stream.peer_addr()?)
         }
     }
@@ -48,7 +49,7 @@ fn refuse_self(ours: SocketAddr, theirs: SocketAddr) -> io::Result<()> {
 pub async fn until_accepting(address: &Address, longest: Duration) {
     let mut pause = FIRST;
     while accepts(address).await.is_err() {
-        sleep(pause).await;
+        clock::sleep(pause).await;
         pause = pause.mul_f32(1.5).min(longest);
     }
 }

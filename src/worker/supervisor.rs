@@ -22,7 +22,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::timeout;
 
 use crate::clock;
 use crate::config::Spawn;
@@ -225,7 +224,7 @@ impl Supervisor {
         }
         if let Some((sink, written)) = self.output.take() {
             drop(sink);
-            let _ = timeout(FLUSH, written).await;
+            let _ = clock::timeout(FLUSH, written).await;
         }
     }
 
@@ -423,7 +422,7 @@ impl Supervisor {
         let (fc_port, in_flight) = (self.fc_port, life.worker.in_flight());
         self.tasks.spawn(async move {
             // A process that left the group may hold the pipe for ever.
-            let _ = timeout(LAST_LINES, life.output.finished()).await;
+            let _ = clock::timeout(LAST_LINES, life.output.finished()).await;
             let summary = exit::summary(status, &life.output.tail(), fc_port);
             Done::Buried(Burial { worker: life.worker.id, pid: life.pid, in_flight, summary, end })
         });

@@ -17,7 +17,6 @@ use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
 
 use super::budget::{self, Budget};
 use super::heads::{read_response, write_request};
@@ -93,7 +92,7 @@ pub(in crate::engine) async fn serve<C: Stream, D: Dial>(
                 let client = VirtualClient::new(request, respond, plane.limits, Rc::clone(&budget));
                 streams.spawn_local(serve_http1(Rc::clone(plane), client, None));
             }
-            () = sleep(FAREWELL), if draining && streams.is_empty() => return,
+            () = clock::sleep(FAREWELL), if draining && streams.is_empty() => return,
         }
     }
     say::warn(format_args!(
@@ -104,7 +103,7 @@ pub(in crate::engine) async fn serve<C: Stream, D: Dial>(
     ));
     connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
     // Whether the farewell arrives is the client's affair.
-    let _ = timeout(FAREWELL, poll_fn(|cx| connection.poll_closed(cx))).await;
+    let _ = clock::timeout(FAREWELL, poll_fn(|cx| connection.poll_closed(cx))).await;
 }
 
 async fn drained<D: Dial>(plane: &Plane<D>, resting: &Resting<'_, D>) {

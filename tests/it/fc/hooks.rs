@@ -101,8 +101,7 @@ fn fc14_a_forwarded_initialize_reaches_one_worker_with_all_its_headers() {
     let asked = connection.request();
     assert_eq!(
         asked.head,
-        "POST /initialize HTTP/1.1\r\nHost: a\r\nx-fc-request-id: 1-ab\r\nX-Fc-Region: cn-x\r\nx-fc-empty: \
-         \r\nContent-Length: 0\r\n\r\n"
+        "POST /initialize HTTP/1.1\r\nHost: a\r\nx-fc-request-id: 1-ab\r\nX-Fc-Region: cn-x\r\nx-fc-empty:\r\nContent-Length: 0\r\n\r\n"
     );
     connection.send(ok("ready"));
     assert_eq!(client.response().status(), 200);

@@ -1,20 +1,18 @@
 //! Frozen time is no time: no deadline counts it, and nothing from before it is trusted.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{hook, is_waiting, run_node};
+use crate::support::freeze::{Freezer, sit_out};
 use crate::support::{Setup, Sidecar, Worker, eventually, get, ok, post};
 
-/// Stops `sidecar` for `time`, with its workers if they are its children: a freeze is a duration, so it is slept.
+/// Freezes `sidecar` for `time`, with its workers if they are its children.
 fn freeze(sidecar: &Sidecar, time: Duration) {
-    let workers: Vec<u32> = sidecar.children().into_iter().map(|(pid, _)| pid).collect();
-    let all = |name: &str| workers.iter().for_each(|&pid| crate::support::sidecar::signal(pid, name));
-    sidecar.signal("STOP");
-    all("STOP");
-    thread::sleep(time);
-    sidecar.signal("CONT");
-    all("CONT");
+    let workers = sidecar.children().into_iter().map(|(pid, _)| pid);
+    let freezer = Freezer::signals(&std::iter::once(sidecar.pid()).chain(workers).collect::<Vec<_>>());
+    freezer.freeze();
+    sit_out(time);
+    freezer.thaw();
 }
 
 #[test]

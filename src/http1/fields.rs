@@ -4,6 +4,7 @@
 //! travel further; all others go out as the bytes they came in.
 
 use httparse::Header;
+use smallvec::SmallVec;
 
 use super::framing::LengthFields;
 
@@ -32,9 +33,9 @@ impl Span {
     }
 }
 
-/// Lines to leave out, as disjoint spans in ascending order.
+/// Lines to leave out, as disjoint spans in ascending order. Usual heads have no more than have room here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Dropped(pub(super) Vec<Span>);
+pub(super) struct Dropped(pub(super) SmallVec<[Span; 4]>);
 
 impl Dropped {
     fn push(&mut self, line: Span) {
@@ -54,8 +55,8 @@ impl Dropped {
     }
 
     /// Adds parts of the start line.
-    pub(super) fn prepend(&mut self, parts: Vec<Span>) {
-        self.0.splice(0..0, parts);
+    pub(super) fn prepend(&mut self, parts: &[Span]) {
+        self.0.insert_from_slice(0, parts);
     }
 }
 
@@ -68,7 +69,7 @@ pub(super) struct Gathered {
     pub(super) keep_alive: bool,
     pub(super) te_trailers: bool,
     /// Expect lines, whatever they expect: nobody knows what a server makes of an unusual one.
-    pub(super) expect: Vec<Span>,
+    pub(super) expect: SmallVec<[Span; 1]>,
     pub(super) hosts: u32,
     pub(super) host: Option<Span>,
     pub(super) max_forwards: Option<Span>,
@@ -80,7 +81,7 @@ pub(super) struct Gathered {
     /// Whether `x-fc-service-name` names one.
     pub(super) names_service: bool,
     /// The whole lines of ids without a value: the platform sends fields even when they are empty.
-    pub(super) empty_request_ids: Vec<Span>,
+    pub(super) empty_request_ids: SmallVec<[Span; 1]>,
     pub(super) content_length: Option<Span>,
     pub(super) transfer_encoding: Option<Span>,
 }
@@ -107,22 +108,21 @@ pub(super) struct Upgrade {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BadLineEnd;
 
-/// Reads the fields of `head` once. `start_line_end` is where the first field line begins.
+/// Reads the fields of `head` once, into an empty `found`. `start_line_end` is where the first field line begins.
 pub(super) fn gather(
     head: &[u8],
     start_line_end: usize,
     headers: &[Header<'_>],
-) -> Result<Gathered, BadLineEnd> {
-    let blank = head.len() - 2;
-    if &head[blank..] != b"\r\n" || start_line_end < 2 || &head[start_line_end - 2..start_line_end] != b"\r\n"
-    {
+    found: &mut Gathered,
+) -> Result<(), BadLineEnd> {
+    let ends_well = |end: usize| end >= 2 && head.get(end - 2..end) == Some(b"\r\n");
+    if !ends_well(head.len()) || !ends_well(start_line_end) {
         return Err(BadLineEnd);
     }
-    let mut found = Gathered::default();
     let mut nominates = false;
     for (index, header) in headers.iter().enumerate() {
         let line = line_of(head, headers, index);
-        if !line.of_head(head).ends_with(b"\r\n") {
+        if !ends_well(line.end as usize) {
             return Err(BadLineEnd);
         }
         if found.take(head, header, line) == Fate::Nominates {
@@ -132,7 +132,7 @@ pub(super) fn gather(
     if nominates {
         found.drop_nominated(head, headers);
     }
-    Ok(found)
+    Ok(())
 }
 
 fn line_of(head: &[u8], headers: &[Header<'_>], index: usize) -> Span {
@@ -150,53 +150,60 @@ enum Fate {
     Nominates,
 }
 
+/// Whether `name`, a token, is `lower`, whatever its case. In words rather than byte by byte, which is why the
+/// length is fixed: setting the bit that tells the cases apart changes no other byte of a token into one of `lower`.
+fn is<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
+    let Some(name) = name.first_chunk::<N>().filter(|_| name.len() == N) else { return false };
+    name.iter().zip(lower).fold(0, |differs, (&ours, &theirs)| differs | ((ours | 0x20) ^ theirs)) == 0
+}
+
 impl Gathered {
     fn take(&mut self, head: &[u8], header: &Header<'_>, line: Span) -> Fate {
         let name = header.name.as_bytes();
         // One look at the length rules out nearly every field before any comparison.
         match name.len() {
-            2 if name.eq_ignore_ascii_case(b"te") => {
+            2 if is(name, b"te") => {
                 self.te_trailers |= tokens(header.value).any(|token| token.eq_ignore_ascii_case(b"trailers"));
                 self.dropped.push(line);
             }
-            4 if name.eq_ignore_ascii_case(b"host") => {
+            4 if is(name, b"host") => {
                 self.hosts += 1;
                 self.host = Some(Span::of(header.value, head));
             }
-            6 if name.eq_ignore_ascii_case(b"expect") => {
+            6 if is(name, b"expect") => {
                 self.expect.push(line);
             }
-            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+            7 if is(name, b"upgrade") => {
                 self.upgrades.push(Upgrade { line, value: Span::of(header.value, head) });
             }
-            10 if name.eq_ignore_ascii_case(b"connection") => {
+            10 if is(name, b"connection") => {
                 self.dropped.push(line);
                 return self.take_connection(header.value);
             }
-            10 if name.eq_ignore_ascii_case(b"keep-alive") => self.dropped.push(line),
-            12 if name.eq_ignore_ascii_case(b"max-forwards") => {
+            10 if is(name, b"keep-alive") => self.dropped.push(line),
+            12 if is(name, b"max-forwards") => {
                 self.max_forwards.get_or_insert(Span::of(header.value, head));
             }
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
+            14 if is(name, b"content-length") => {
                 self.length.content_length(header.value);
                 self.content_length = Some(line);
             }
-            15 if name.eq_ignore_ascii_case(b"x-fc-request-id") => {
+            15 if is(name, b"x-fc-request-id") => {
                 if header.value.is_empty() {
                     self.empty_request_ids.push(line);
                 } else {
                     self.request_id.get_or_insert(Span::of(header.value, head));
                 }
             }
-            16 if name.eq_ignore_ascii_case(b"proxy-connection") => self.dropped.push(line),
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+            16 if is(name, b"proxy-connection") => self.dropped.push(line),
+            17 if is(name, b"transfer-encoding") => {
                 self.length.transfer_encoding(header.value);
                 self.transfer_encoding = Some(line);
             }
-            17 if name.eq_ignore_ascii_case(b"x-fc-control-path") => {
+            17 if is(name, b"x-fc-control-path") => {
                 self.control_path.get_or_insert(Span::of(header.value, head));
             }
-            17 if name.eq_ignore_ascii_case(b"x-fc-service-name") => {
+            17 if is(name, b"x-fc-service-name") => {
                 self.names_service |= !header.value.is_empty();
             }
             _ => {}
@@ -286,4 +293,22 @@ fn is_protected(token: &[u8]) -> bool {
 /// The items of a comma-separated list, without empty ones (RFC 9110 §5.6.1).
 fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is;
+
+    #[test]
+    fn a_name_is_known_in_any_case_and_by_no_other_byte_of_a_token() {
+        let lower = b"content-length";
+        assert!(is(b"Content-LENGTH", lower) && !is(b"content-lengt", lower) && !is(b"content-length2", lower));
+        for at in 0..lower.len() {
+            for byte in (0..128).filter(|byte: &u8| byte.is_ascii_graphic()) {
+                let mut name = *lower;
+                name[at] = byte;
+                assert_eq!(is(&name, lower), name.eq_ignore_ascii_case(lower), "{byte}");
+            }
+        }
+    }
 }

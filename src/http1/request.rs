@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::fields::{BadLineEnd, Dropped, FIELDS_MAX, Protocols, gather};
+use super::fields::{BadLineEnd, Dropped, FIELDS_MAX, Gathered, Protocols, gather};
 use super::framing::{Framing, FramingFault};
 use super::target::{Form, TargetFault, is_authority};
 use super::{Parsed, Span};
@@ -142,7 +142,8 @@ impl Request {
             Some(first) => Span::of(first.name.as_bytes(), head).start as usize,
             None => head_len - 2,
         };
-        let mut found = gather(head, start_line_end, raw.headers)
+        let mut found = Gathered::default();
+        gather(head, start_line_end, raw.headers, &mut found)
             .map_err(|BadLineEnd| Refused::Malformed("line end: every line ends with CRLF"))?;
         if method == "CONNECT" {
             return Err(Refused::Connect);
@@ -168,12 +169,10 @@ impl Request {
             if method == "OPTIONS" && absolute.is_authority_only(target.as_bytes()) {
                 asterisk_at = Some(gaps[0].end);
             }
-            found.dropped.prepend(gaps);
+            found.dropped.prepend(&gaps);
         }
         if found.request_id.is_none() {
-            for line in std::mem::take(&mut found.empty_request_ids) {
-                found.dropped.insert(line);
-            }
+            found.empty_request_ids.drain(..).for_each(|line| found.dropped.insert(line));
         }
         let upgrade = found.take_upgrade(head, minor_version == 1);
         let counts_hops = matches!(method, "OPTIONS" | "TRACE");

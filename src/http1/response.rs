@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use super::chunked::ChunkFault;
-use super::fields::{BadLineEnd, Dropped, FIELDS_MAX, Protocols, gather};
+use super::fields::{BadLineEnd, Dropped, FIELDS_MAX, Gathered, Protocols, gather};
 use super::framing::{Framing, FramingFault};
 use super::{Parsed, Span};
 use crate::config::Limits;
@@ -87,8 +87,8 @@ impl Response {
             Some(first) => Span::of(first.name.as_bytes(), head).start as usize,
             None => head_len - 2,
         };
-        let mut found =
-            gather(head, start_line_end, raw.headers).map_err(|BadLineEnd| BadResponse::Malformed)?;
+        let mut found = Gathered::default();
+        gather(head, start_line_end, raw.headers, &mut found).map_err(|BadLineEnd| BadResponse::Malformed)?;
         let framing = found.length.of_response(minor_version, status, to_head)?;
         let upgrade = found.take_upgrade(head, matches!(status, 101 | 426) && minor_version == 1);
         if status == 101 && (upgrade.is_none() || found.length.are_present()) {

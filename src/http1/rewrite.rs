@@ -37,6 +37,19 @@ pub fn rewrite(
     assert!(new_len <= end, "invariant: {HEADROOM} bytes stand free in front of every head");
     let start = end - new_len;
 
+    if dropped.is_empty() {
+        // The usual request: it gains lines and loses none.
+        buffer.copy_within(head_at..head_at + head_len - 2, start);
+    } else {
+        close_gaps(buffer, head_at, head_len, dropped, start);
+    }
+    buffer[end - 2 - added.len()..end - 2].copy_from_slice(added);
+    buffer[end - 2..end].copy_from_slice(b"\r\n");
+    start
+}
+
+/// Moves the kept lines of a head to where the new head starts.
+fn close_gaps(buffer: &mut [u8], head_at: usize, head_len: usize, dropped: &[Span], start: usize) {
     // Each kept run moves by (its place in the new head) - (its place in the old one). From run to run
     // that distance only shrinks, so the runs that move right are the first ones: they go last to first,
     // those that move left first to last, and none overwrites one that has yet to move.
@@ -60,9 +73,6 @@ pub fn rewrite(
     for (from, until, to) in runs().skip(moving_right) {
         buffer.copy_within(from..until, to);
     }
-    buffer[end - 2 - added.len()..end - 2].copy_from_slice(added);
-    buffer[end - 2..end].copy_from_slice(b"\r\n");
-    start
 }
 
 #[cfg(test)]

@@ -138,16 +138,39 @@ fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
 /// sends that where its target has no authority. A comma, which the grammar would allow in a name, is
 /// refused: it joins two fields.
 pub(super) fn is_authority(value: &[u8]) -> bool {
+    if value.iter().all(|&byte| IN_NAME[usize::from(byte)]) {
+        // A name alone: no colon, no bracket.
+        return true;
+    }
     let (host, port) = split_port(value);
     let port_is_sound = port.is_none_or(|port| port.len() <= 5 && port.iter().all(u8::is_ascii_digit));
     let host_is_sound = match host {
         [b'[', address @ .., b']'] => {
-            address.contains(&b':')
-                && address.iter().all(|byte| byte.is_ascii_alphanumeric() || b":.-_~%".contains(byte))
+            address.contains(&b':') && address.iter().all(|&byte| IN_ADDRESS[usize::from(byte)])
         }
-        name => name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte)),
+        name => name.iter().all(|&byte| IN_NAME[usize::from(byte)]),
     };
     port_is_sound && host_is_sound
+}
+
+/// Which bytes a name may have: one look for each, since every request has a `Host`.
+static IN_NAME: [bool; 256] = alphanumeric_or(b"-._~%!$&'()*+;=");
+/// Which bytes an address in brackets may have.
+static IN_ADDRESS: [bool; 256] = alphanumeric_or(b":.-_~%");
+
+const fn alphanumeric_or(others: &[u8]) -> [bool; 256] {
+    let mut may = [false; 256];
+    let mut byte = 0;
+    while byte < may.len() {
+        may[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut index = 0;
+    while index < others.len() {
+        may[others[index] as usize] = true;
+        index += 1;
+    }
+    may
 }
 
 #[cfg(test)]

@@ -30,15 +30,19 @@ impl RequestId {
 
     /// A new id in the platform's shape: `1-<seconds>-<8 hex>-<12 hex>`.
     pub fn generate() -> Self {
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) as u32;
+        Self::generate_at(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    }
+
+    /// The same, where the seconds since 1970 are known already: a clock costs more than all the rest of it.
+    pub fn generate_at(unix_secs: u64) -> Self {
+        const SHAPE: &[u8; 32] = b"1-########-########-############";
         let (high, low) = (fastrand::u64(..), fastrand::u32(..));
-        let mut id = Self { len: 0, bytes: [0; Self::MAX] };
-        id.text("1-");
-        id.hex(u64::from(seconds), 8);
-        id.text("-");
-        id.hex(u64::from(low), 8);
-        id.text("-");
-        id.hex(high >> 16, 12);
+        let mut id = Self { len: SHAPE.len() as u8, bytes: [0; Self::MAX] };
+        id.bytes[..SHAPE.len()].copy_from_slice(SHAPE);
+        id.bytes[2..10].copy_from_slice(&hex(unix_secs as u32));
+        id.bytes[11..19].copy_from_slice(&hex(low));
+        id.bytes[20..28].copy_from_slice(&hex((high >> 32) as u32));
+        id.bytes[28..32].copy_from_slice(&hex(high as u32)[..4]);
         id
     }
 
@@ -48,20 +52,22 @@ impl RequestId {
         std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
     }
 
-    fn text(&mut self, text: &str) {
-        for &byte in text.as_bytes() {
-            self.bytes[usize::from(self.len)] = byte;
-            self.len += 1;
-        }
+    /// The id's bytes: what [`Self::as_str`] gives, without a look at whether it is text.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
     }
+}
 
-    fn hex(&mut self, value: u64, digits: u32) {
-        for place in (0..digits).rev() {
-            let nibble = (value >> (4 * place)) & 0xf;
-            self.bytes[usize::from(self.len)] = b"0123456789abcdef"[nibble as usize];
-            self.len += 1;
-        }
+/// Eight lower-case hexadecimal digits, all at once: every byte of a word is one digit.
+fn hex(value: u32) -> [u8; 8] {
+    let mut digits = u64::from(value);
+    for (shift, mask) in [(16, 0x0000_ffff_0000_ffff), (8, 0x00ff_00ff_00ff_00ff), (4, 0x0f0f_0f0f_0f0f_0f0f)]
+    {
+        digits = (digits | (digits << shift)) & mask;
     }
+    // One in each byte whose digit is a letter.
+    let letters = ((digits + 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
+    (digits + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 impl fmt::Display for RequestId {
@@ -86,6 +92,13 @@ mod tests {
         let parts: Vec<_> = id.as_str().split('-').map(str::len).collect();
         assert_eq!(parts, [1, 8, 8, 12], "{id}");
         assert_ne!(id, RequestId::generate());
+    }
+
+    #[test]
+    fn digits_are_those_that_everybody_writes() {
+        for value in [0, 1, 9, 10, 15, 16, 0x0123_4567, 0x89ab_cdef, u32::MAX] {
+            assert_eq!(super::hex(value), format!("{value:08x}").as_bytes());
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! writes those of invocations itself, and a second pair makes a call show twice
 //! in its request list; so they are written only where they are needed.
 
-use std::fmt::Write as _;
+use std::fmt;
 
 use super::kind::{Hook, Kind};
 
@@ -29,32 +29,54 @@ pub enum Ending {
     },
 }
 
-/// `FC Invoke Start RequestId: …`, with its line end.
-pub fn start(kind: Kind, id: &str) -> String {
-    format!("FC {} Start RequestId: {id}\n", word(kind))
+/// One line, with its line end, as [`fmt::Display`] writes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Marker<'a> {
+    kind: Kind,
+    id: &'a str,
+    /// `None` where it only begins.
+    ending: Option<Ending>,
 }
 
-/// `FC Invoke End RequestId: …`, with the suffix of its class and its line end.
-pub fn end(kind: Kind, id: &str, ending: Ending) -> String {
-    let mut line = format!("FC {} End RequestId: {id}", word(kind));
-    // Writing to a String cannot fail. The memory is not ours to measure: zero, as the platform itself says
-    // where it does not know.
-    let _ = match ending {
-        Ending::Answered => Ok(()),
-        Ending::Failed => write!(line, ", Error: Handled function error"),
-        Ending::Refused => write!(line, ", Error: Unhandled function error"),
-        Ending::Exited { after_ms } => write!(
-            line,
-            ", Error: Process exited unexpectedly before completing request (duration: {after_ms}ms, \
-             maxMemoryUsage: 0.00MB)"
-        ),
-        Ending::Canceled { after_ms } => write!(
-            line,
-            ", Error: Invocation canceled by client (duration: {after_ms}ms, maxMemoryUsage: 0.00MB)"
-        ),
-    };
-    line.push('\n');
-    line
+/// `FC Invoke Start RequestId: …`.
+pub fn start(kind: Kind, id: &str) -> Marker<'_> {
+    Marker { kind, id, ending: None }
+}
+
+/// `FC Invoke End RequestId: …`, with the suffix of its class.
+pub fn end(kind: Kind, id: &str, ending: Ending) -> Marker<'_> {
+    Marker { kind, id, ending: Some(ending) }
+}
+
+impl fmt::Display for Marker<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, id, ending } = *self;
+        match ending {
+            None => writeln!(f, "FC {} Start RequestId: {id}", word(kind)),
+            Some(ending) => writeln!(f, "FC {} End RequestId: {id}{ending}", word(kind)),
+        }
+    }
+}
+
+impl fmt::Display for Ending {
+    /// What stands behind the id.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The memory is not ours to measure: zero, as the platform itself says where it does not know.
+        match self {
+            Self::Answered => Ok(()),
+            Self::Failed => f.write_str(", Error: Handled function error"),
+            Self::Refused => f.write_str(", Error: Unhandled function error"),
+            Self::Exited { after_ms } => write!(
+                f,
+                ", Error: Process exited unexpectedly before completing request (duration: {after_ms}ms, \
+                 maxMemoryUsage: 0.00MB)"
+            ),
+            Self::Canceled { after_ms } => write!(
+                f,
+                ", Error: Invocation canceled by client (duration: {after_ms}ms, maxMemoryUsage: 0.00MB)"
+            ),
+        }
+    }
 }
 
 fn word(kind: Kind) -> &'static str {
@@ -79,8 +101,11 @@ mod tests {
             (Kind::Hook(Hook::PreFreeze), "PreFreeze"),
             (Kind::Hook(Hook::PreStop), "PreStop"),
         ] {
-            assert_eq!(start(kind, "1-ab"), format!("FC {word} Start RequestId: 1-ab\n"));
-            assert_eq!(end(kind, "1-ab", Ending::Answered), format!("FC {word} End RequestId: 1-ab\n"));
+            assert_eq!(start(kind, "1-ab").to_string(), format!("FC {word} Start RequestId: 1-ab\n"));
+            assert_eq!(
+                end(kind, "1-ab", Ending::Answered).to_string(),
+                format!("FC {word} End RequestId: 1-ab\n")
+            );
         }
     }
 
@@ -98,7 +123,7 @@ mod tests {
                 "Invocation canceled by client (duration: 4912ms, maxMemoryUsage: 0.00MB)",
             ),
         ] {
-            let line = end(Kind::Http, "1-ab", ending);
+            let line = end(Kind::Http, "1-ab", ending).to_string();
             assert_eq!(line, format!("FC Invoke End RequestId: 1-ab, Error: {suffix}\n"));
         }
     }

@@ -58,7 +58,7 @@ impl Context {
             Markers::Auto => head.names_service,
         };
         let marked = is_marked.then(|| {
-            mark::write(&marker::start(kind, id.as_str()));
+            mark::write(marker::start(kind, id.as_str()));
             clock::now()
         });
         let record = match proxy.access_log {
@@ -140,7 +140,7 @@ impl Context {
             record.finish(outcome, clock::now());
         }
         if self.marked.take().is_some() {
-            mark::write(&marker::end(self.kind, self.id.as_str(), ending));
+            mark::write(marker::end(self.kind, self.id.as_str(), ending));
         }
     }
 

@@ -1,13 +1,16 @@
 //! The access line: one per request, text or JSON, at most 32 KB, in one write.
 //!
 //! The record exists only when the access log is on: switched off it costs one
-//! comparison per request.
+//! comparison per request. Switched on it costs no allocation: a thread uses its
+//! records again.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use super::say::utc_now;
+use super::line::{self, push_ms, push_number};
+use super::say::push_utc_now;
 use crate::config::AccessLog;
 use crate::id::RequestId;
 
@@ -15,6 +18,16 @@ use crate::id::RequestId;
 pub const LINE_BYTES_MAX: usize = 32 << 10;
 /// Longest target written; the rest is marked as cut.
 const TARGET_BYTES_MAX: usize = 4 << 10;
+/// Records that a thread keeps for the next requests. More than this many at once pay an allocation each.
+const KEPT: usize = 256;
+/// Room for a target that a kept record may have.
+const KEPT_TARGET: usize = 512;
+
+thread_local! {
+    // Boxed, as they are handed around.
+    #[expect(clippy::vec_box)]
+    static SPARE: RefCell<Vec<Box<Record>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Whether a worker was ready when the request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,42 +118,57 @@ impl Record {
         if format == AccessLog::Off {
             return None;
         }
-        Some(Box::new(Self {
-            format,
-            id,
-            method: printable(method, 64),
-            target: printable(target, TARGET_BYTES_MAX),
+        let mut record = SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Box::new(Self::blank(now)));
+        let (mut kept_method, mut kept_target) =
+            (std::mem::take(&mut record.method), std::mem::take(&mut record.target));
+        printable(&mut kept_method, method, 64);
+        printable(&mut kept_target, target, TARGET_BYTES_MAX);
+        *record = Self { format, id, method: kept_method, target: kept_target, start, ..Self::blank(now) };
+        Some(record)
+    }
+
+    fn blank(now: Instant) -> Self {
+        Self {
+            format: AccessLog::Off,
+            id: RequestId::sanitised(b""),
+            method: String::new(),
+            target: String::new(),
             began: now,
             admitted: None,
             connected: None,
             first_byte: None,
             worker: None,
-            start,
+            start: Start::Warm,
             replays: 0,
             status: 0,
             bytes_in: 0,
             bytes_out: 0,
             reason: None,
-        }))
+        }
     }
 
     /// Writes the line to stdout.
-    pub fn finish(&self, outcome: Outcome, now: Instant) {
-        let line = self.line(outcome, now);
-        // A log that cannot be written must not fail a request.
-        let _ = std::io::stdout().lock().write_all(line.as_bytes());
+    pub fn finish(self: Box<Self>, outcome: Outcome, now: Instant) {
+        line::to_stdout(|line| self.line(line, outcome, now));
+        if self.target.capacity() <= KEPT_TARGET {
+            SPARE.with_borrow_mut(|spare| {
+                if spare.len() < KEPT {
+                    spare.push(self);
+                }
+            });
+        }
     }
 
-    fn line(&self, outcome: Outcome, now: Instant) -> String {
-        let mut line = match self.format {
-            AccessLog::Json => self.json(outcome, now),
-            AccessLog::Text | AccessLog::Off => self.text(outcome, now),
-        };
-        if line.len() >= LINE_BYTES_MAX {
-            line.truncate(LINE_BYTES_MAX - 1);
+    /// Puts the line, its end included, into an empty `line`.
+    pub fn line(&self, line: &mut Vec<u8>, outcome: Outcome, now: Instant) {
+        push_utc_now(line);
+        line.push(b' ');
+        match self.format {
+            AccessLog::Json => self.json(line, outcome, now),
+            AccessLog::Text | AccessLog::Off => self.text(line, outcome, now),
         }
-        line.push('\n');
-        line
+        line.truncate(LINE_BYTES_MAX - 1);
+        line.push(b'\n');
     }
 
     fn phases(&self, now: Instant) -> [(&'static str, Option<Duration>); 4] {
@@ -155,63 +183,97 @@ impl Record {
         ]
     }
 
-    fn text(&self, outcome: Outcome, now: Instant) -> String {
-        let mut line = String::with_capacity(256);
-        // Writing to a String cannot fail.
-        let _ = write!(line, "{} {} [INFO] {} {} ", utc_now(), self.id, self.method, self.target);
-        let _ = write!(line, "status={} in={} out={}", self.status, self.bytes_in, self.bytes_out);
+    fn text(&self, line: &mut Vec<u8>, outcome: Outcome, now: Instant) {
+        line.extend_from_slice(self.id.as_bytes());
+        line.extend_from_slice(b" [INFO] ");
+        line.extend_from_slice(self.method.as_bytes());
+        line.push(b' ');
+        line.extend_from_slice(self.target.as_bytes());
+        let number = |line: &mut Vec<u8>, name: &str, value: u64| {
+            line.extend_from_slice(name.as_bytes());
+            push_number(line, value);
+        };
+        number(line, " status=", self.status.into());
+        number(line, " in=", self.bytes_in);
+        number(line, " out=", self.bytes_out);
         for (name, period) in self.phases(now) {
             if let Some(period) = period {
-                let _ = write!(line, " {name}={:.3}", period.as_secs_f64() * 1e3);
+                line.push(b' ');
+                line.extend_from_slice(name.as_bytes());
+                line.push(b'=');
+                push_ms(line, period);
             }
         }
         if let Some(worker) = self.worker {
-            let _ = write!(line, " worker={worker}");
+            number(line, " worker=", worker.into());
         }
-        let (start, replays) = (self.start.word(), self.replays);
-        let _ = write!(line, " start={start} replays={replays} outcome={}", outcome.word());
+        line.extend_from_slice(b" start=");
+        line.extend_from_slice(self.start.word().as_bytes());
+        number(line, " replays=", self.replays.into());
+        line.extend_from_slice(b" outcome=");
+        line.extend_from_slice(outcome.word().as_bytes());
         if let Some(reason) = &self.reason {
+            // Writing to a vector cannot fail.
             let _ = write!(line, " reason={reason:?}");
         }
-        line
     }
 
-    fn json(&self, outcome: Outcome, now: Instant) -> String {
-        let mut fields = serde_json::Map::new();
-        let mut put = |name: &str, value: serde_json::Value| {
-            fields.insert(name.to_owned(), value);
-        };
-        put("id", self.id.as_str().into());
-        put("method", self.method.as_str().into());
-        put("target", self.target.as_str().into());
-        put("status", self.status.into());
-        put("bytes_in", self.bytes_in.into());
-        put("bytes_out", self.bytes_out.into());
-        for (name, period) in self.phases(now) {
+    fn json(&self, line: &mut Vec<u8>, outcome: Outcome, now: Instant) {
+        fn name(line: &mut Vec<u8>, name: &str) {
+            if !line.ends_with(b"{") {
+                line.push(b',');
+            }
+            line.push(b'"');
+            line.extend_from_slice(name.as_bytes());
+            line.extend_from_slice(b"\":");
+        }
+        fn text(line: &mut Vec<u8>, key: &str, value: &str) {
+            name(line, key);
+            // Writing to a vector cannot fail, and every text is JSON.
+            let _ = serde_json::to_writer(line, value);
+        }
+        fn number(line: &mut Vec<u8>, key: &str, value: u64) {
+            name(line, key);
+            push_number(line, value);
+        }
+        line.push(b'{');
+        text(line, "id", self.id.as_str());
+        text(line, "method", &self.method);
+        text(line, "target", &self.target);
+        number(line, "status", self.status.into());
+        number(line, "bytes_in", self.bytes_in);
+        number(line, "bytes_out", self.bytes_out);
+        for (key, period) in self.phases(now) {
             if let Some(period) = period {
-                put(name, (period.as_micros() as f64 / 1e3).into());
+                name(line, key);
+                push_ms(line, period);
             }
         }
         if let Some(worker) = self.worker {
-            put("worker", worker.into());
+            number(line, "worker", worker.into());
         }
-        put("start", self.start.word().into());
-        put("replays", self.replays.into());
-        put("outcome", outcome.word().into());
+        text(line, "start", self.start.word());
+        number(line, "replays", self.replays.into());
+        text(line, "outcome", outcome.word());
         if let Some(reason) = &self.reason {
-            put("reason", reason.as_str().into());
+            text(line, "reason", reason);
         }
-        format!("{} {}", utc_now(), serde_json::Value::Object(fields))
+        line.push(b'}');
     }
 }
 
-/// `raw` with everything but visible ASCII escaped, cut at `most` bytes of input.
-fn printable(raw: &[u8], most: usize) -> String {
+/// Puts `raw` into `text`, with everything but visible ASCII escaped, cut at `most` bytes of input.
+fn printable(text: &mut String, raw: &[u8], most: usize) {
+    let is_plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'"' && *byte != b'\\';
     let cut = &raw[..raw.len().min(most)];
-    let mut text = String::with_capacity(cut.len());
-    for &byte in cut {
-        if byte.is_ascii_graphic() && byte != b'"' && byte != b'\\' {
-            text.push(char::from(byte));
+    text.clear();
+    text.reserve(cut.len());
+    let plain = cut.iter().position(|byte| !is_plain(byte)).unwrap_or(cut.len());
+    // ASCII is text.
+    text.push_str(std::str::from_utf8(&cut[..plain]).unwrap_or_default());
+    for byte in &cut[plain..] {
+        if is_plain(byte) {
+            text.push(char::from(*byte));
         } else {
             let _ = write!(text, "\\x{byte:02x}");
         }
@@ -219,12 +281,17 @@ fn printable(raw: &[u8], most: usize) -> String {
     if raw.len() > most {
         text.push('…');
     }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn line(record: &Record, outcome: Outcome, now: Instant) -> String {
+        let mut line = Vec::new();
+        record.line(&mut line, outcome, now);
+        String::from_utf8(line).unwrap()
+    }
 
     fn record(format: AccessLog, target: &[u8]) -> (Box<Record>, Instant) {
         let now = Instant::now();
@@ -239,7 +306,7 @@ mod tests {
     #[test]
     fn a_text_line_starts_with_a_date_and_says_who_and_how_long() {
         let (record, now) = record(AccessLog::Text, b"/a?b");
-        let line = record.line(Outcome::Served, now);
+        let line = line(&record, Outcome::Served, now);
         assert!(line.as_bytes()[..4].iter().all(u8::is_ascii_digit), "{line}");
         assert!(
             line.ends_with(
@@ -252,7 +319,7 @@ mod tests {
     #[test]
     fn a_json_line_is_one_object_behind_the_date() {
         let (record, now) = record(AccessLog::Json, b"/a\"b");
-        let line = record.line(Outcome::ClientGone, now);
+        let line = line(&record, Outcome::ClientGone, now);
         let (_, json) = line.split_once(' ').unwrap();
         let value: serde_json::Value = serde_json::from_str(json).unwrap();
         assert_eq!(value["target"], "/a\\x22b");
@@ -264,7 +331,7 @@ mod tests {
     fn no_target_can_forge_a_line_or_outgrow_one() {
         let (record, now) =
             record(AccessLog::Text, &[b"/\r\nFC Invoke".as_slice(), &[0xff; 40 << 10]].concat());
-        let line = record.line(Outcome::Local, now);
+        let line = line(&record, Outcome::Local, now);
         assert_eq!(line.matches('\n').count(), 1);
         assert!(line.len() <= LINE_BYTES_MAX, "{}", line.len());
         assert!(line.contains("outcome=local"));

@@ -5,6 +5,7 @@
 //! leaves in one write.
 
 pub mod access;
+mod line;
 pub mod mark;
 pub mod say;
 pub mod tally;

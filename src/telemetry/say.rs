@@ -1,9 +1,11 @@
 //! Messages for people: one dated line each, on stderr.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::Write;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::line::push_three;
 use crate::clock;
 
 /// How much a message matters to an operator.
@@ -62,6 +64,35 @@ pub fn utc_now() -> impl fmt::Display {
     humantime::format_rfc3339_millis(SystemTime::now())
 }
 
+/// A second, and how it is written up to its last digit: `2026-11-20T15:11:00`.
+#[derive(Clone, Copy)]
+struct Second {
+    unix: u64,
+    text: [u8; 19],
+}
+
+thread_local! {
+    static SECOND: Cell<Option<Second>> = const { Cell::new(None) };
+}
+
+/// Appends what [`utc_now`] shows. A thread works the date out once a second; lines of requests are many.
+pub(super) fn push_utc_now(line: &mut Vec<u8>) {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let unix = since.as_secs();
+    let second = SECOND.get().filter(|second| second.unix == unix).unwrap_or_else(|| {
+        let mut second = Second { unix, text: *b"1970-01-01T00:00:00" };
+        let date = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(unix));
+        // Longer by its `Z`, which does not fit and is written below.
+        let _ = write!(&mut second.text[..], "{date}");
+        SECOND.set(Some(second));
+        second
+    });
+    line.extend_from_slice(&second.text);
+    line.push(b'.');
+    push_three(line, u64::from(since.subsec_millis()));
+    line.push(b'Z');
+}
+
 /// [`say`] at [`Level::Info`].
 pub fn info(message: impl fmt::Display) {
     say(Level::Info, message);
@@ -75,4 +106,24 @@ pub fn warn(message: impl fmt::Display) {
 /// [`say`] at [`Level::Error`].
 pub fn error(message: impl fmt::Display) {
     say(Level::Error, message);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_to_the_date_show_the_same() {
+        let mut line = Vec::new();
+        // Another millisecond may begin in between, seldom.
+        for _ in 0..1000 {
+            line.clear();
+            let before = utc_now().to_string();
+            push_utc_now(&mut line);
+            if before == utc_now().to_string() {
+                return assert_eq!(String::from_utf8(line).unwrap(), before);
+            }
+        }
+        panic!("no two dates in a row were the same");
+    }
 }

@@ -101,6 +101,25 @@ pub fn look() -> u64 {
     WATCH.look(|| Reading::now(WATCH.base()))
 }
 
+/// What the clocks say where a request begins, read once for everybody who wants to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// [`now`].
+    pub now: Instant,
+    /// Seconds since 1970.
+    pub unix_secs: u64,
+    /// [`look`].
+    pub freezes: u64,
+}
+
+/// [`look`] and [`now`] in one. Costs two readings of clocks.
+pub fn moment() -> Moment {
+    let monotonic = raw();
+    let reading = Reading::at(monotonic, WATCH.base());
+    let freezes = WATCH.look(|| reading);
+    Moment { now: WATCH.corrected(monotonic), unix_secs: reading.unix_secs(), freezes }
+}
+
 /// How many freezes have been noticed so far. Reads no clock.
 pub fn freeze_count() -> u64 {
     WATCH.count.load(Ordering::Acquire)
@@ -148,9 +167,17 @@ struct Reading {
 
 impl Reading {
     fn now(base: Instant) -> Self {
-        let monotonic = nanos(raw().saturating_duration_since(base));
+        Self::at(raw(), base)
+    }
+
+    fn at(monotonic: Instant, base: Instant) -> Self {
+        let monotonic = nanos(monotonic.saturating_duration_since(base));
         let date = nanos(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
         Self { monotonic, lead: date.saturating_sub(monotonic) }
+    }
+
+    fn unix_secs(self) -> u64 {
+        (self.monotonic + self.lead) / 1_000_000_000
     }
 }
 
@@ -262,7 +289,8 @@ impl Watch {
 }
 
 fn nanos(period: Duration) -> u64 {
-    u64::try_from(period.as_nanos()).unwrap_or(u64::MAX)
+    // In 64 bits: every request does this, and 584 years are enough.
+    (period.as_secs().saturating_mul(1_000_000_000)).saturating_add(u64::from(period.subsec_nanos()))
 }
 
 #[cfg(test)]

@@ -55,9 +55,8 @@ pub(super) async fn serve_connection<C: Stream, D: Dial>(plane: Rc<Plane<D>>, mu
                 return Box::pin(front::serve(&plane, client, first, &resting)).await;
             }
             FirstBytes::Open => {
-                match within(limits.head_timeout, fill(buffer, &mut client)).await.flatten() {
-                    Some(more) => buffer = more,
-                    None => return,
+                if within(limits.head_timeout, fill(&mut buffer, &mut client)).await != Some(true) {
+                    return;
                 }
             }
         }
@@ -73,29 +72,34 @@ pub(super) async fn serve_http1<C: Stream, D: Dial>(
     mut rest: Option<Buffer>,
 ) {
     let resting = Resting::new(&plane);
-    let mut has_served = false;
+    let (mut has_served, mut request) = (false, None);
     loop {
-        let (request, buffer) = match read_head(&plane, &mut client, &resting, rest.take()).await {
-            Incoming::Request(request, buffer) => (request, buffer),
-            Incoming::Nothing => continue,
+        match read_head(&plane, &mut client, &resting, &mut rest, &mut request).await {
+            Incoming::Request => {}
+            Incoming::Nothing => {
+                rest = None;
+                continue;
+            }
             Incoming::End => return count(Count::ClientClosed),
             // What was answered before may still be on its way, and a next request too.
             Incoming::Over if has_served => return linger(client, plane.buffers.get()).await,
             Incoming::Over => return,
-            Incoming::Refused(refused, buffer) => {
+            Incoming::Refused(refused) => {
+                let buffer = rest.take().unwrap_or_else(|| plane.buffers.get());
                 return refuse(&plane, client, buffer, |id| LocalReply::malformed(&refused, id)).await;
             }
             Incoming::Slow(limit) => {
                 let buffer = plane.buffers.get();
                 return refuse(&plane, client, buffer, |id| LocalReply::slow_head(limit, id)).await;
             }
-        };
+        }
+        let (Some(request), Some(buffer)) = (&request, rest.take()) else { continue };
         let mut body = Body::new(request.framing);
         let Ok(body_len) = body.take(&buffer.filled()[request.head_len..]) else {
             let refused = Refused::Malformed("chunked body");
             return refuse(&plane, client, buffer, |id| LocalReply::malformed(&refused, id)).await;
         };
-        let mut exchange = Http1Exchange::new(&plane, &mut client, &request, buffer, &mut body, body_len);
+        let mut exchange = Http1Exchange::new(&plane, &mut client, request, buffer, &mut body, body_len);
         serve(&plane.proxy, &mut exchange).await;
         let (after, buffer) = exchange.into_rest();
         rest = match after {
@@ -106,6 +110,7 @@ pub(super) async fn serve_http1<C: Stream, D: Dial>(
                 return;
             }
             After::Close => return linger(client, buffer).await,
+            After::KeepAlive if body.is_complete() => Some(buffer),
             After::KeepAlive => match discard(&plane, &mut client, &mut body, buffer).await {
                 Discarded::All(buffer) => Some(buffer),
                 Discarded::Gone => return,
@@ -118,8 +123,8 @@ pub(super) async fn serve_http1<C: Stream, D: Dial>(
 }
 
 enum Incoming {
-    Request(Request, Buffer),
-    Refused(Refused, Buffer),
+    Request,
+    Refused(Refused),
     /// Empty lines only; the connection is idle.
     Nothing,
     /// The client has left.
@@ -130,36 +135,52 @@ enum Incoming {
     Over,
 }
 
+/// Reads a head behind what `buffer` holds so far. It stands at the start of `buffer` then, and what it says
+/// in `request`: both are put into their places here, since every future would copy what it hands on.
 async fn read_head<C: Stream, D: Dial>(
     plane: &Plane<D>,
     client: &mut C,
     resting: &Resting<'_, D>,
-    rest: Option<Buffer>,
+    buffer: &mut Option<Buffer>,
+    request: &mut Option<Request>,
 ) -> Incoming {
-    let buffer = match rest {
-        Some(mut buffer) => {
+    let buffer = match buffer {
+        Some(buffer) => {
             buffer.compact();
             buffer
         }
-        None => match within(plane.limits.idle_timeout, first_bytes(plane, client, resting)).await {
-            Some(Ok(buffer)) => buffer,
-            Some(Err(end)) => return end,
-            None => return Incoming::Over,
-        },
+        None => {
+            let first = first_bytes(plane, client, resting);
+            let first = match plane.limits.idle_timeout {
+                None => first.await,
+                Some(limit) => clock::timeout(limit, first).await.unwrap_or(Err(Incoming::Over)),
+            };
+            match first {
+                Ok(first) => buffer.insert(first),
+                Err(end) => return end,
+            }
+        }
     };
-    let limit = plane.limits.head_timeout;
-    match within(limit, rest_of_head(plane, client, buffer)).await {
-        Some(incoming) => incoming,
-        None => Incoming::Slow(limit.unwrap_or_default()),
+    match plane.limits.head_timeout {
+        None => rest_of_head(plane, client, buffer, request).await,
+        Some(limit) => {
+            let head = clock::timeout(limit, rest_of_head(plane, client, buffer, request));
+            head.await.unwrap_or(Incoming::Slow(limit))
+        }
     }
 }
 
 /// Reads on until a head is complete or cannot become one.
-async fn rest_of_head<C: Stream, D: Dial>(plane: &Plane<D>, client: &mut C, mut buffer: Buffer) -> Incoming {
+async fn rest_of_head<C: Stream, D: Dial>(
+    plane: &Plane<D>,
+    client: &mut C,
+    buffer: &mut Buffer,
+    request: &mut Option<Request>,
+) -> Incoming {
     // A head is looked at when a line may have ended, not for every byte of a slow sender.
     let mut seen = 0;
     loop {
-        if skip_empty_lines(&mut buffer) {
+        if skip_empty_lines(buffer) {
             if buffer.filled().is_empty() {
                 return Incoming::Nothing;
             }
@@ -168,19 +189,18 @@ async fn rest_of_head<C: Stream, D: Dial>(plane: &Plane<D>, client: &mut C, mut 
         let news = &buffer.filled()[seen..];
         if seen == 0 || news.contains(&b'\n') || buffer.filled().len() >= plane.limits.head_bytes {
             match Request::parse(buffer.filled(), &plane.limits) {
-                Ok(Parsed::Complete(mut request)) => {
-                    policy::apply(&plane.proxy.headers, buffer.filled(), &mut request);
-                    return Incoming::Request(request, buffer);
+                Ok(Parsed::Complete(sound)) => {
+                    policy::apply(&plane.proxy.headers, buffer.filled(), request.insert(sound));
+                    return Incoming::Request;
                 }
                 Ok(Parsed::Partial) => {}
-                Err(refused) => return Incoming::Refused(refused, buffer),
+                Err(refused) => return Incoming::Refused(refused),
             }
         }
         seen = buffer.filled().len();
-        buffer = match fill(buffer, client).await {
-            Some(buffer) => buffer,
-            None => return Incoming::End,
-        };
+        if !fill(buffer, client).await {
+            return Incoming::End;
+        }
     }
 }
 
@@ -221,10 +241,10 @@ async fn first_bytes<C: Stream, D: Dial>(
     .await
 }
 
-/// Reads once; `None` at the end.
-async fn fill<C: Stream>(mut buffer: Buffer, client: &mut C) -> Option<Buffer> {
-    let read = poll_fn(|cx| poll_fill(client, &mut buffer, cx)).await;
-    matches!(read, Ok(count) if count > 0).then_some(buffer)
+/// Reads once; false at the end.
+async fn fill<C: Stream>(buffer: &mut Buffer, client: &mut C) -> bool {
+    let read = poll_fn(|cx| poll_fill(client, buffer, cx)).await;
+    matches!(read, Ok(count) if count > 0)
 }
 
 async fn refuse<C: Stream, D: Dial>(
@@ -277,10 +297,9 @@ async fn discard<C: Stream, D: Dial>(
             return Discarded::TooMuch(buffer);
         }
         buffer.clear();
-        buffer = match within(plane.limits.body_timeout, fill(buffer, client)).await.flatten() {
-            Some(buffer) => buffer,
-            None => return Discarded::Gone,
-        };
+        if within(plane.limits.body_timeout, fill(&mut buffer, client)).await != Some(true) {
+            return Discarded::Gone;
+        }
     }
 }
 

@@ -162,7 +162,9 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
         let mut room = &mut lines[..];
         // Writing to a slice fails only for want of room: all lines together take less.
         if self.request.request_id.is_none() {
-            let _ = write!(room, "{REQUEST_ID_HEADER}: {}\r\n", in_flight.context().id);
+            for part in [REQUEST_ID_HEADER.as_bytes(), b": ", in_flight.context().id.as_bytes(), b"\r\n"] {
+                let _ = room.write_all(part);
+            }
         }
         if !self.request.has_host {
             // Without an authority RFC 9112 §3.2 asks for an empty field; many servers refuse that one.
@@ -239,9 +241,14 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
     }
 
     /// One try on one connection.
-    async fn attempt<'g>(&mut self, in_flight: &mut InFlight<'g>) -> Result<(), Failure> {
-        let worker = Arc::clone(in_flight.worker());
-        let connection = match self.plane.connection(&worker).await {
+    async fn attempt(&mut self, in_flight: &mut InFlight<'_>) -> Result<(), Failure> {
+        let worker = in_flight.worker();
+        let connection = match self.plane.idle_connection(worker) {
+            Some(connection) => Ok(connection),
+            // Boxed: requests that find a connection need not make room for opening one.
+            None => Box::pin(self.plane.connection(worker)).await,
+        };
+        let connection = match connection {
             Ok(connection) => connection,
             Err(error) => {
                 worker.suspect();
@@ -254,10 +261,10 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
                 });
             }
         };
+        let is_http10 = worker.is_http10();
         in_flight.on_connected();
         let was_idle = connection.uses > 0;
-        if self.request.expects_continue && !self.continued && !self.body.is_complete() && worker.is_http10()
-        {
+        if self.request.expects_continue && !self.continued && !self.body.is_complete() && is_http10 {
             // It would wait for the body without a word (RFC 9110 §10.1.1). A question says the same.
             if self.question.is_empty() {
                 self.question = CONTINUE;
@@ -483,9 +490,9 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
         }
     }
 
-    async fn relay<'g>(&mut self, mut in_flight: InFlight<'g>) -> Result<(), Failed<'g>> {
+    async fn relay(&mut self, in_flight: &mut InFlight<'_>) -> Result<(), Failed> {
         loop {
-            match self.attempt(&mut in_flight).await {
+            match self.attempt(in_flight).await {
                 Ok(()) => return Ok(()),
                 // A kept-alive connection that closed while nobody looked: the next one, same slot. Ends
                 // because every failed one is gone for good; a new one that closes at once is not.
@@ -495,7 +502,7 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
                 // It said which protocol it speaks; from now on it is told in that one.
                 Err(Failure { cause: Cause::Protocol(_), delivery: Delivery::Nothing, .. }) => {}
                 Err(Failure { cause, delivery, is_held, promise, .. }) => {
-                    return Err(Failed { in_flight, cause, delivery, is_held, promise });
+                    return Err(Failed { cause, delivery, is_held, promise });
                 }
             }
         }

@@ -111,6 +111,12 @@ impl<D: Dial> Plane<D> {
         self.idle.put(self.thread, connection);
     }
 
+    /// A connection to `worker` that rested on this thread: the usual case, which needs no clock.
+    pub(super) fn idle_connection(&self, worker: &Arc<Worker>) -> Option<Connection<D::Stream>> {
+        std::iter::from_fn(|| self.idle.take(self.thread, worker))
+            .find_map(|mut connection| self.is_usable(&mut connection).then_some(connection))
+    }
+
     /// A connection to `worker`, idle or new, and whether it has served before.
     ///
     /// # Errors
@@ -118,10 +124,8 @@ impl<D: Dial> Plane<D> {
     pub(super) async fn connection(&self, worker: &Arc<Worker>) -> io::Result<Connection<D::Stream>> {
         let deadline = clock::now() + self.connect_timeout;
         let opening = loop {
-            while let Some(mut connection) = self.idle.take(self.thread, worker) {
-                if self.is_usable(&mut connection) {
-                    return Ok(connection);
-                }
+            if let Some(connection) = self.idle_connection(worker) {
+                return Ok(connection);
             }
             if let Some(opening) = Opening::reserve(worker) {
                 break opening;

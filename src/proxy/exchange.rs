@@ -41,7 +41,7 @@ pub trait Exchange {
     /// # Errors
     /// [`Failed`] only while no byte of an answer has left; everything later is
     /// settled here (the client sees the answer cut off).
-    async fn relay<'g>(&mut self, in_flight: InFlight<'g>) -> Result<(), Failed<'g>>;
+    async fn relay(&mut self, in_flight: &mut InFlight<'_>) -> Result<(), Failed>;
 
     /// Answers from the proxy itself, and ends the request of `context` with it. The connection
     /// stays usable where the reply allows it.
@@ -96,9 +96,7 @@ pub struct Head<'a> {
 
 /// A relay that ended before any byte of an answer left.
 #[derive(Debug)]
-pub struct Failed<'g> {
-    /// The request, for another try or for the answer.
-    pub in_flight: InFlight<'g>,
+pub struct Failed {
     /// What happened, for the person who reads the answer.
     pub cause: Cause,
     /// What the worker may have got.

@@ -1,7 +1,8 @@
 //! One running request: its identity, its record, and while it runs its slot.
 //!
-//! Dropping an [`InFlight`] ends the request: the slot goes back, the access line
-//! and the platform's marker are written. Aborts are nothing special.
+//! Dropping an [`InFlight`] gives the slot back; dropping its [`Context`] ends the
+//! request: the access line and the platform's marker are written. Aborts are
+//! nothing special.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -42,12 +43,13 @@ pub struct Context {
 impl Context {
     /// Begins a request.
     pub fn begin(proxy: &Proxy, head: Head<'_>) -> Self {
-        let id = id_of(head);
+        let moment = clock::moment();
+        let id = id_of(head, moment.unix_secs);
         let kind = match classify(head.method, head.target, head.control_path, head.request_id.is_some()) {
             Kind::Hook(hook) if proxy.desk.setting(hook).mode == HookMode::Off => Kind::Http,
             kind => kind,
         };
-        let thaws = clock::look();
+        let thaws = moment.freezes;
         // The first one behind a thaw is told apart: it pays for what the freeze has cost.
         let is_first = thaws != proxy.thaws_met.load(Ordering::Relaxed)
             && proxy.thaws_met.swap(thaws, Ordering::Relaxed) != thaws;
@@ -59,12 +61,9 @@ impl Context {
         };
         let marked = is_marked.then(|| {
             mark::write(marker::start(kind, id.as_str()));
-            clock::now()
+            moment.now
         });
-        let record = match proxy.access_log {
-            crate::config::AccessLog::Off => None,
-            format => Record::begin(format, id, head.method, head.target, start, clock::now()),
-        };
+        let record = Record::begin(proxy.access_log, id, head.method, head.target, start, moment.now);
         let tell_start = proxy.tell_start;
         let mut context = Self { id, kind, start, tell_start, record, marked, has_failed: false };
         context.on_bytes(head.received, 0);
@@ -75,7 +74,7 @@ impl Context {
     pub fn unreported(head: Head<'_>) -> Self {
         let (kind, start) = (Kind::Http, Start::Warm);
         Self {
-            id: id_of(head),
+            id: id_of(head, clock::moment().unix_secs),
             kind,
             start,
             tell_start: false,
@@ -150,8 +149,8 @@ impl Context {
     }
 }
 
-fn id_of(head: Head<'_>) -> RequestId {
-    head.request_id.map_or_else(RequestId::generate, RequestId::sanitised)
+fn id_of(head: Head<'_>, unix_secs: u64) -> RequestId {
+    head.request_id.map_or_else(|| RequestId::generate_at(unix_secs), RequestId::sanitised)
 }
 
 impl Drop for Context {
@@ -164,7 +163,8 @@ impl Drop for Context {
 /// A request that holds a slot.
 #[derive(Debug)]
 pub struct InFlight<'g> {
-    context: Context,
+    /// Borrowed: it outlives a try, and is too large to be handed around by every request.
+    context: &'g mut Context,
     /// Ends before the slot goes back: whoever gets that is not in flight beside this one.
     ticket: Option<Ticket>,
     permit: Option<Permit<'g>>,
@@ -173,7 +173,7 @@ pub struct InFlight<'g> {
 
 impl<'g> InFlight<'g> {
     /// `context` got `permit`.
-    pub fn new(mut context: Context, permit: Permit<'g>) -> Self {
+    pub fn new(context: &'g mut Context, permit: Permit<'g>) -> Self {
         let worker = Arc::clone(permit.worker());
         if let Some(record) = &mut context.record {
             record.admitted = Some(clock::now());
@@ -190,7 +190,7 @@ impl<'g> InFlight<'g> {
 
     /// What is known about the request.
     pub fn context(&self) -> &Context {
-        &self.context
+        self.context
     }
 
     /// Notes that a connection to the worker stands.
@@ -236,10 +236,5 @@ impl<'g> InFlight<'g> {
     /// instance right behind it.
     pub fn finish(&mut self, outcome: Outcome) {
         self.context.finish_as(outcome);
-    }
-
-    /// The request without its slot.
-    pub fn into_context(self) -> Context {
-        self.context
     }
 }

@@ -44,7 +44,7 @@ impl Replays {
     /// `is_stopping`: the instance is, and takes nothing up again that may have run.
     pub fn allow(
         &self,
-        failed: &Failed<'_>,
+        failed: &Failed,
         tries: &mut Tries,
         is_stopping: bool,
         asked: u64,
@@ -69,7 +69,7 @@ impl Replays {
         allowed
     }
 
-    fn is_repeatable(&self, failed: &Failed<'_>) -> bool {
+    fn is_repeatable(&self, failed: &Failed) -> bool {
         let promise = failed.promise;
         let by_method = promise.safe
             || (promise.idempotent && self.rules.idempotent)

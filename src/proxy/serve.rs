@@ -63,12 +63,13 @@ pub async fn serve<E: Exchange>(proxy: &Proxy, exchange: &mut E) {
             }
         };
         tries.attempts += 1;
-        match exchange.relay(InFlight::new(context, permit)).await {
+        let mut in_flight = InFlight::new(&mut context, permit);
+        match exchange.relay(&mut in_flight).await {
             Ok(()) => return,
             Err(failed) => {
                 let (is_stopping, asked) = (proxy.desk.is_stopping(), proxy.gate.asked());
                 let again = proxy.replays.allow(&failed, &mut tries, is_stopping, asked, clock::now());
-                context = failed.in_flight.into_context();
+                drop(in_flight);
                 if !again {
                     let reply = LocalReply::failed(&failed.cause, context.id);
                     return exchange.reply(context, reply).await;

@@ -12,7 +12,8 @@ pub fn choose(workers: impl ExactSizeIterator<Item = (u32, u32)>, rotation: usiz
     workers
         .enumerate()
         .filter(|(_, (slots, in_flight))| in_flight < slots)
-        .min_by_key(|&(index, (_, in_flight))| (in_flight, (index + count - first) % count))
+        // Behind `first` in turn; a comparison, since a division costs as much as the rest.
+        .min_by_key(|&(index, (_, in_flight))| (in_flight, index < first, index))
         .map(|(index, _)| index)
 }
 

@@ -145,11 +145,11 @@ impl<S> Shelf<S> {
     }
 
     fn put(&mut self, connection: Connection<S>) {
-        let worker = Arc::clone(&connection.opening.0);
-        if let Some(connections) = self.of(&worker) {
+        if let Some(connections) = self.of(&connection.opening.0) {
             connections.push(connection);
             return;
         }
+        let worker = Arc::clone(&connection.opening.0);
         let index = worker.id.0 as usize;
         if self.0.len() <= index {
             self.0.resize_with(index + 1, || None);

@@ -61,17 +61,7 @@ pub(crate) fn rss(args: &RssArgs) -> io::Result<String> {
 /// A connection or its request failed, or the process does not exist.
 pub(crate) async fn run(args: &IdleArgs) -> io::Result<String> {
     let before = cpu::rss_kib(args.pid)?;
-    let mut open = Vec::new();
-    for number in 1..=args.connections {
-        let stream = timeout(STEP_TIMEOUT, open_one(args)).await.unwrap_or_else(|late| Err(late.into()));
-        open.push(stream.map_err(|error| {
-            let hint = "is `ulimit -n` large enough on both sides?";
-            io::Error::new(
-                error.kind(),
-                format!("connection {number} of {}: {error}; {hint}", args.connections),
-            )
-        })?);
-    }
+    let open = open_all(&args.target, args.connections, args.after_request).await?;
     sleep(Duration::from_millis(args.settle_ms)).await;
     let after = cpu::rss_kib(args.pid)?;
     drop(open);
@@ -83,9 +73,25 @@ pub(crate) async fn run(args: &IdleArgs) -> io::Result<String> {
     ))
 }
 
-async fn open_one(args: &IdleArgs) -> io::Result<Stream> {
-    let mut stream = args.target.connect().await?;
-    if args.after_request {
+/// Opens that many connections, after one request on each if asked to.
+///
+/// # Errors
+/// A connection or its request failed; the error says which.
+pub(crate) async fn open_all(target: &Target, count: u32, after_request: bool) -> io::Result<Vec<Stream>> {
+    let mut open = Vec::new();
+    for number in 1..=count {
+        let stream = timeout(STEP_TIMEOUT, open_one(target, after_request)).await;
+        open.push(stream.unwrap_or_else(|late| Err(late.into())).map_err(|error| {
+            let hint = "is `ulimit -n` large enough on both sides?";
+            io::Error::new(error.kind(), format!("connection {number} of {count}: {error}; {hint}"))
+        })?);
+    }
+    Ok(open)
+}
+
+async fn open_one(target: &Target, after_request: bool) -> io::Result<Stream> {
+    let mut stream = target.connect().await?;
+    if after_request {
         stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await?;
         let mut reader = Reader::new(parse_answer);
         let mut bytes = [0; 4096];

@@ -5,12 +5,17 @@
 //! `README.md` beside this file for what the figures mean.
 
 mod body;
-mod compare;
+mod configurations;
 mod cpu;
+mod exchange;
+mod goals;
 mod http;
 mod idle;
 mod load;
+mod namespace;
+mod pace;
 mod peer;
+mod peers;
 mod private_dir;
 mod process;
 mod relay;
@@ -18,9 +23,12 @@ mod report;
 mod scratch;
 mod serve;
 mod soak;
+mod splice;
+mod stats;
 mod subjects;
 mod tally;
 mod target;
+mod verdict;
 
 use std::future::Future;
 use std::io::{self, Write as _};
@@ -45,8 +53,10 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Copy bytes between TCP connections and Unix sockets without reading them.
     Relay(relay::RelayArgs),
-    /// Measure CPU per request of warmfront and its peers, in interleaved rounds.
-    Compare(compare::CompareArgs),
+    /// Measure CPU per request of warmfront and its peers, in interleaved rounds, and judge it.
+    Peers(Box<peers::PeersArgs>),
+    /// Merge reports of `peers` and show them.
+    Report(peers::ReportArgs),
     /// Storm warmfront with requests in front of workers that fail in every way, and judge what came out.
     Soak(soak::SoakArgs),
     /// Be such a worker.
@@ -59,6 +69,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    process::raise_open_files();
     match run(Cli::parse().command) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -81,7 +92,13 @@ fn run(command: Command) -> io::Result<bool> {
         // These two only ever end by a signal: that is no failure.
         Command::Serve(args) => until_signal(serve::run(&args)).map(|_| true),
         Command::Relay(args) => until_signal(relay::run(&args)).map(|_| true),
-        Command::Compare(args) => until_signal(compare::run(&args))?.ok_or_else(interrupted),
+        Command::Peers(args) => {
+            if args.chooses_congestion() {
+                namespace::enter();
+            }
+            until_signal(peers::run(&args))?.ok_or_else(interrupted)
+        }
+        Command::Report(args) => peers::merge(&args),
         Command::Soak(args) => until_signal(soak::run(&args))?.ok_or_else(interrupted),
         Command::Misbehave(args) => until_signal(soak::worker::run(&args)).map(|_| true),
         Command::Rss(args) => print(&idle::rss(&args)?).map(|()| true),
@@ -146,6 +163,9 @@ mod tests {
             ("--path /b/0", 0),
             ("--path /b/300000", 300_000),
             ("--path /c/1026", 1026),
+            ("--path /c/100000/64", 100_000),
+            ("--path /b/1000000 --idle-connections 9", 1_000_000),
+            ("--rate 20000", 1024),
             ("--path /h/96 --header-count 96", 1024),
             ("--body-bytes 100000", 1024),
             ("--body-bytes 100000 --chunked-body --threads 2", 1024),
@@ -210,10 +230,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_relay_passes_everything_on() {
+    async fn both_relays_pass_everything_on() {
+        for splices in [false, true] {
+            relay_passes_everything_on(splices).await;
+        }
+    }
+
+    async fn relay_passes_everything_on(splices: bool) {
         let (_dir, socket) = worker();
         let address: SocketAddr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let args = relay::RelayArgs { listen: address, unix: vec![socket] };
+        let args = relay::RelayArgs { listen: vec![address], unix: vec![socket], splice: splices };
         let relaying = tokio::spawn(async move { relay::run(&args).await });
         // Whether the relay listens already is seen by a first connection.
         while tokio::net::TcpStream::connect(address).await.is_err() {
@@ -222,7 +248,8 @@ mod tests {
         for flags in ["--path /b/3000000", "--body-bytes 3000000", "--new-connection-per-request"] {
             let line = format!("bench load --target {address} --connections 3 --requests 20 {flags}");
             let report = tokio::task::spawn_blocking(move || load(&line)).await.unwrap();
-            assert_eq!((report.tally.ok(), report.tally.failed()), (20, 0), "{flags}: {}", report.to_table());
+            let counts = (report.tally.ok(), report.tally.failed());
+            assert_eq!(counts, (20, 0), "splice {splices}, {flags}: {}", report.to_table());
         }
         relaying.abort();
     }

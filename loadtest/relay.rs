@@ -16,47 +16,65 @@ use std::time::Duration;
 use clap::Args;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::task::JoinSet;
 
 use crate::scratch::with_scratch;
+use crate::splice::splice_both;
 
 /// Flags of `relay`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RelayArgs {
-    /// Loopback address to accept connections on.
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub(crate) listen: SocketAddr,
+    /// Loopback addresses to accept connections on.
+    #[arg(long, value_name = "ADDRESS:PORT", required = true, value_delimiter = ',')]
+    pub(crate) listen: Vec<SocketAddr>,
     /// Worker sockets, used in turn.
     #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
     pub(crate) unix: Vec<PathBuf>,
+    /// Let the kernel move the bytes through a pipe instead of copying them.
+    #[arg(long)]
+    pub(crate) splice: bool,
 }
 
 /// Relays until the process is ended.
 ///
 /// # Errors
-/// The address is not loopback or cannot be bound.
+/// An address is not loopback or cannot be bound.
 pub(crate) async fn run(args: &RelayArgs) -> io::Result<()> {
-    if !args.listen.ip().is_loopback() {
-        let why = format!("{} is not loopback; the relay is for measurements on one machine", args.listen);
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    let mut listeners = JoinSet::new();
+    for address in &args.listen {
+        if !address.ip().is_loopback() {
+            let why = format!("{address} is not loopback; the relay is for measurements on one machine");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        let listener = TcpListener::bind(address).await?;
+        listeners.spawn(accept_all(listener, args.unix.clone(), args.splice));
     }
-    let listener = TcpListener::bind(args.listen).await?;
-    for path in args.unix.iter().cycle() {
+    listeners.join_all().await;
+    Ok(())
+}
+
+async fn accept_all(listener: TcpListener, sockets: Vec<PathBuf>, splices: bool) {
+    for path in sockets.iter().cycle() {
         match listener.accept().await {
             Ok((client, _)) => {
                 let path = path.clone();
                 // A connection that breaks ends both of its sides; there is nobody to tell.
-                tokio::spawn(async move { relay(client, &path).await.ok() });
+                tokio::spawn(async move { relay(client, &path, splices).await.ok() });
             }
             // Out of descriptors, or the peer gave up: others may still be served.
             Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
         }
     }
-    Ok(())
 }
 
-async fn relay(mut client: TcpStream, path: &PathBuf) -> io::Result<()> {
+async fn relay(mut client: TcpStream, path: &PathBuf, splices: bool) -> io::Result<()> {
     client.set_nodelay(true)?;
+    // A client that has not asked anything yet costs one descriptor, not two: ten thousand must fit.
+    client.readable().await?;
     let mut worker = UnixStream::connect(path).await?;
+    if splices {
+        return splice_both(client, worker).await;
+    }
     let (mut up, mut down) = (Way::default(), Way::default());
     poll_fn(|cx| {
         let up = up.poll_copy(cx, &mut client, &mut worker)?;

@@ -2,7 +2,8 @@
 //!
 //! The path says what the answer looks like, so that one worker serves every
 //! cell: `/b/<n>` is n bytes with a Content-Length, `/c/<n>` n bytes in four
-//! chunks, `/h/<k>` 1 KiB with k more header fields, anything else the default.
+//! chunks, `/c/<n>/<k>` in k, `/h/<k>` 1 KiB with k more header fields, anything
+//! else the default. Requests are read to their end and thrown away.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -19,8 +20,15 @@ use crate::http::{Message, Reader, Request, parse_request};
 use crate::peer::Peer;
 use crate::scratch::with_scratch;
 
-/// Largest answer; it is held in memory whole.
+/// Largest answer.
 const ANSWER_BYTES_MAX: usize = 128 << 20;
+/// Largest answer in chunks; it is held in memory whole.
+const CHUNKED_BYTES_MAX: usize = 16 << 20;
+/// What is written at a time of a large body, again and again from the same memory: a worker whose body
+/// does not fit into the caches would be slower than the proxy in front.
+const PIECE_BYTES: usize = 256 << 10;
+/// Chunks of `/c/<n>`.
+const CHUNKS: usize = 4;
 /// Most additional header fields.
 const EXTRA_FIELDS_MAX: usize = 10_000;
 /// Answers kept ready; a benchmark asks for a handful of paths.
@@ -46,26 +54,31 @@ pub(crate) struct ServeArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
     Length { bytes: usize, extra_fields: usize },
-    Chunked { bytes: usize },
+    Chunked { bytes: usize, chunks: usize },
     TooLarge,
 }
 
 impl Shape {
     fn of(path: &str, default: Self) -> Self {
-        let Some((kind, number)) = path.get(1..).and_then(|rest| rest.split_once('/')) else {
+        let Some((kind, numbers)) = path.get(1..).and_then(|rest| rest.split_once('/')) else {
             return default;
         };
-        match (kind, number.parse::<usize>()) {
-            ("b" | "c", Ok(bytes)) if bytes > ANSWER_BYTES_MAX => Self::TooLarge,
-            ("h", Ok(extra_fields)) if extra_fields > EXTRA_FIELDS_MAX => Self::TooLarge,
-            ("b", Ok(bytes)) => Self::Length { bytes, extra_fields: 0 },
-            ("c", Ok(bytes)) => Self::Chunked { bytes },
-            ("h", Ok(extra_fields)) => Self::Length { bytes: SMALL_BYTES, extra_fields },
+        let (number, more) = numbers.split_once('/').map_or((numbers, None), |(a, b)| (a, Some(b)));
+        match (kind, number.parse::<usize>(), more.map(str::parse::<usize>)) {
+            ("b", Ok(bytes), None) if bytes > ANSWER_BYTES_MAX => Self::TooLarge,
+            ("c", Ok(bytes), _) if bytes > CHUNKED_BYTES_MAX => Self::TooLarge,
+            ("h", Ok(extra_fields), None) if extra_fields > EXTRA_FIELDS_MAX => Self::TooLarge,
+            ("b", Ok(bytes), None) => Self::Length { bytes, extra_fields: 0 },
+            ("c", Ok(bytes), None) => Self::Chunked { bytes, chunks: CHUNKS },
+            ("c", Ok(bytes), Some(Ok(chunks @ 1..))) => {
+                Self::Chunked { bytes, chunks: chunks.min(bytes.max(1)) }
+            }
+            ("h", Ok(extra_fields), None) => Self::Length { bytes: SMALL_BYTES, extra_fields },
             _ => default,
         }
     }
 
-    /// Head and body as they go on the wire; `head_bytes` is where the body begins.
+    /// Head and body as they go on the wire.
     fn render(self) -> Rendered {
         let mut wire = b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\n".to_vec();
         match self {
@@ -75,14 +88,15 @@ impl Shape {
                 }
                 wire.extend_from_slice(format!("content-length: {bytes}\r\n\r\n").as_bytes());
                 let head_bytes = wire.len();
-                wire.resize(head_bytes + bytes, b'x');
-                Rendered { wire, head_bytes }
+                let first = bytes.min(PIECE_BYTES);
+                wire.resize(head_bytes + first, b'x');
+                Rendered { wire, head_bytes, repeated_bytes: bytes - first }
             }
-            Self::Chunked { bytes } => {
+            Self::Chunked { bytes, chunks } => {
                 wire.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n");
                 let head_bytes = wire.len();
-                for piece in 0..4 {
-                    let length = bytes / 4 + usize::from(piece < bytes % 4);
+                for piece in 0..chunks {
+                    let length = bytes / chunks + usize::from(piece < bytes % chunks);
                     if length > 0 {
                         wire.extend_from_slice(format!("{length:x}\r\n").as_bytes());
                         wire.resize(wire.len() + length, b'x');
@@ -90,20 +104,41 @@ impl Shape {
                     }
                 }
                 wire.extend_from_slice(b"0\r\n\r\n");
-                Rendered { wire, head_bytes }
+                Rendered { wire, head_bytes, repeated_bytes: 0 }
             }
             Self::TooLarge => {
                 let wire = b"HTTP/1.1 400 Too Large\r\ncontent-length: 0\r\n\r\n".to_vec();
-                Rendered { head_bytes: wire.len(), wire }
+                Rendered { head_bytes: wire.len(), wire, repeated_bytes: 0 }
             }
         }
     }
 }
 
+/// An answer, ready to be sent.
 #[derive(Debug)]
 struct Rendered {
     wire: Vec<u8>,
+    /// Where in `wire` the body begins.
     head_bytes: usize,
+    /// Content behind `wire`: the body in it is sent once more, and again, up to so many bytes.
+    repeated_bytes: usize,
+}
+
+impl Rendered {
+    async fn send(&self, stream: &mut Peer, is_head: bool) -> io::Result<()> {
+        if is_head {
+            return stream.write_all(&self.wire[..self.head_bytes]).await;
+        }
+        stream.write_all(&self.wire).await?;
+        let body = &self.wire[self.head_bytes..];
+        let mut left = self.repeated_bytes;
+        while left > 0 {
+            let piece = &body[..left.min(body.len())];
+            stream.write_all(piece).await?;
+            left -= piece.len();
+        }
+        Ok(())
+    }
 }
 
 /// Answers by path, made on first use.
@@ -137,7 +172,7 @@ pub(crate) async fn run(args: &ServeArgs) -> io::Result<()> {
     }
     let listener = UnixListener::bind(&args.unix)?;
     let default = if args.chunked {
-        Shape::Chunked { bytes: args.body_bytes }
+        Shape::Chunked { bytes: args.body_bytes, chunks: CHUNKS }
     } else {
         Shape::Length { bytes: args.body_bytes, extra_fields: 0 }
     };
@@ -168,9 +203,7 @@ async fn serve_connection(mut stream: Peer, answers: &Answers) -> io::Result<()>
             return Ok(());
         }
         for Message { head, .. } in asked.drain(..) {
-            let answer = answers.of(&head.path);
-            let end = if head.is_head { answer.head_bytes } else { answer.wire.len() };
-            stream.write_all(&answer.wire[..end]).await?;
+            answers.of(&head.path).send(&mut stream, head.is_head).await?;
             if !head.keeps_alive {
                 return stream.finish();
             }
@@ -221,19 +254,20 @@ pub(crate) mod tests {
 
     #[test]
     fn the_path_says_what_the_answer_looks_like() {
-        let default = Shape::Chunked { bytes: 7 };
+        let default = Shape::Chunked { bytes: 7, chunks: 4 };
         assert_eq!(Shape::of("/b/65536", default), Shape::Length { bytes: 65536, extra_fields: 0 });
-        assert_eq!(Shape::of("/c/9", default), Shape::Chunked { bytes: 9 });
+        assert_eq!(Shape::of("/c/9", default), Shape::Chunked { bytes: 9, chunks: 4 });
+        assert_eq!(Shape::of("/c/90/9", default), Shape::Chunked { bytes: 90, chunks: 9 });
         assert_eq!(Shape::of("/h/96", default), Shape::Length { bytes: 1024, extra_fields: 96 });
         assert_eq!(Shape::of("/b/99999999999", default), Shape::TooLarge);
-        for path in ["/", "*", "/b/", "/b/x", "/b/1/2", "/z/1", ""] {
+        for path in ["/", "*", "/b/", "/b/x", "/b/1/2", "/c/1/0", "/c/1/2/3", "/z/1", ""] {
             assert_eq!(Shape::of(path, default), default, "{path}");
         }
     }
 
     #[test]
     fn four_chunks_add_up_to_the_size() {
-        let Rendered { wire, head_bytes } = Shape::Chunked { bytes: 1026 }.render();
+        let Rendered { wire, head_bytes, .. } = Shape::Chunked { bytes: 1026, chunks: 4 }.render();
         let body = String::from_utf8(wire[head_bytes..].to_vec()).unwrap();
         assert_eq!(body.matches("\r\n").count(), 10);
         assert!(body.starts_with("101\r\nx") && body.ends_with("\r\n0\r\n\r\n"));

@@ -1,8 +1,8 @@
-//! How each proxy is configured and started.
+//! How each proxy is started, and what is known of it while it runs.
 //!
-//! Every peer gets what an expert would give it for this job: one thread, kept
-//! connections on both sides, no access log, buffers at their measured optimum,
-//! an id per request, its timer work on (timeouts of an hour).
+//! What the peers are told is in `configurations.rs`. Each listens on both
+//! loopback addresses of `namespace.rs`, so that one process serves cells with the
+//! system's congestion control and cells with the chosen one.
 
 use std::fs;
 use std::io;
@@ -12,41 +12,104 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use crate::configurations::{self, Terms};
 use crate::cpu;
+use crate::namespace::{AS_CHOSEN, AS_IT_COMES};
 use crate::process::{Cpu, Process, command, find_program, version_line};
 
 /// How long a subject may take to accept its first connection.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two attempts to connect: a start is measured this exactly.
+const LOOK_EVERY: Duration = Duration::from_micros(200);
+/// Requests one worker of warmfront may hold at once, unless workers have fewer slots.
+const CONCURRENCY: u32 = 100;
 
 /// What is compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A build of warmfront: what to call it and where it is.
-    Warmfront {
-        name: String,
-        program: PathBuf,
-    },
+    Warmfront(Build),
     Nginx,
     Haproxy,
+    /// The same, told to splice.
+    HaproxySplice,
+    H2o,
+    Caddy,
+    Pingora,
     /// `relay` of this program.
     Relay,
+    /// `relay --splice` of this program.
+    RelaySplice,
 }
+
+/// A build of warmfront and how to run it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Build {
+    /// What to call it.
+    pub(crate) name: String,
+    program: PathBuf,
+    /// Arguments of `run` that replace ours.
+    args: Vec<String>,
+    /// Settings by environment.
+    environment: Vec<(String, String)>,
+}
+
+const PEERS: [(&str, Kind); 8] = [
+    ("nginx", Kind::Nginx),
+    ("haproxy", Kind::Haproxy),
+    ("haproxy-splice", Kind::HaproxySplice),
+    ("h2o", Kind::H2o),
+    ("caddy", Kind::Caddy),
+    ("pingora", Kind::Pingora),
+    ("relay", Kind::Relay),
+    ("relay-splice", Kind::RelaySplice),
+];
 
 impl Kind {
     /// What it is called in tables.
     pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Warmfront { name, .. } => name,
-            Self::Nginx => "nginx",
-            Self::Haproxy => "haproxy",
-            Self::Relay => "relay",
+        if let Self::Warmfront(build) = self {
+            return &build.name;
         }
+        PEERS.iter().find(|(_, kind)| kind == self).map_or("?", |(name, _)| name)
     }
 
-    /// `BIN` or `NAME=BIN`.
-    pub(crate) fn warmfront(text: &str) -> Self {
-        let (name, program) = text.split_once('=').unwrap_or(("warmfront", text));
-        Self::Warmfront { name: name.to_owned(), program: program.into() }
+    /// Whether it is a build of warmfront.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self, Self::Warmfront(_))
+    }
+
+    /// Whether it moves bytes without reading them.
+    pub(crate) fn is_relay(&self) -> bool {
+        matches!(self, Self::Relay | Self::RelaySplice)
+    }
+
+    /// Whether it is a variant that only makes sense with large bodies.
+    pub(crate) fn is_for_bodies(&self) -> bool {
+        matches!(self, Self::HaproxySplice | Self::RelaySplice)
+    }
+
+    /// Whether it lets requests wait for a worker whose slots are taken.
+    pub(crate) fn has_a_queue(&self) -> bool {
+        matches!(self, Self::Warmfront(_) | Self::Haproxy)
+    }
+}
+
+impl FromStr for Build {
+    type Err = String;
+
+    /// `BIN`, `NAME=BIN`, each with arguments of `run` and `WARMFRONT_…=…` behind it, separated by spaces.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut words = text.split_ascii_whitespace();
+        let first = words.next().ok_or("which build? BIN or NAME=BIN")?;
+        let (name, program) = first.split_once('=').unwrap_or(("warmfront", first));
+        let (mut args, mut environment) = (Vec::new(), Vec::new());
+        for word in words {
+            match word.split_once('=').filter(|(key, _)| key.starts_with("WARMFRONT_")) {
+                Some((key, value)) => environment.push((key.to_owned(), value.to_owned())),
+                None => args.push(word.to_owned()),
+            }
+        }
+        Ok(Self { name: name.to_owned(), program: program.into(), args, environment })
     }
 }
 
@@ -54,12 +117,9 @@ impl FromStr for Kind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "nginx" => Ok(Self::Nginx),
-            "haproxy" => Ok(Self::Haproxy),
-            "relay" => Ok(Self::Relay),
-            _ => Err(format!("`{text}` is no known peer; there are nginx, haproxy, relay")),
-        }
+        PEERS.iter().find(|(name, _)| *name == text).map(|(_, kind)| kind.clone()).ok_or_else(|| {
+            format!("`{text}` is no known peer; there are {}", PEERS.map(|(name, _)| name).join(", "))
+        })
     }
 }
 
@@ -74,20 +134,26 @@ pub(crate) struct Stage {
     pub(crate) cpu: Cpu,
     /// This program.
     pub(crate) own_program: PathBuf,
-    /// Further arguments of every warmfront.
-    pub(crate) warmfront_args: Vec<String>,
+    /// The proxy of loadtest/pingora.
+    pub(crate) pingora: PathBuf,
+    /// Threads of each proxy; the relays have one.
+    pub(crate) threads: u32,
+    /// Requests one worker may hold at once; as many as come if `None`.
+    pub(crate) slots: Option<u32>,
 }
 
 /// A proxy that accepts connections.
 #[derive(Debug)]
 pub(crate) struct Subject {
-    pub(crate) name: String,
+    pub(crate) kind: Kind,
     pub(crate) version: String,
-    pub(crate) address: SocketAddr,
+    pub(crate) port: u16,
     /// Processes that carry traffic.
     pub(crate) cpu_of: Vec<u32>,
     /// Configuration file or arguments, for the record.
     pub(crate) configuration: String,
+    /// From starting the process to the first accepted connection.
+    pub(crate) started_in: Duration,
     process: Process,
 }
 
@@ -97,27 +163,33 @@ impl Subject {
     /// # Errors
     /// Not installed, not startable, or silent: the reason why it is not measured.
     pub(crate) fn start(kind: &Kind, stage: &Stage) -> Result<Self, String> {
-        let name = kind.name().to_owned();
-        let address = free_address().map_err(|error| format!("no free port: {error}"))?;
-        let dir = stage.dir.join(&name);
+        let port = free_address().map_err(|error| format!("no free port: {error}"))?.port();
+        let dir = stage.dir.join(kind.name());
         fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-        let Launch { program, args, configuration, version_flag, stop_args } =
-            launch(kind, stage, address, &dir)?;
-        let mut start = command(&program, stage.cpu);
-        start.args(&args);
-        let stop = (!stop_args.is_empty()).then(|| {
-            let mut stop = command(&program, None);
-            stop.args(&stop_args);
+        let launch = launch(kind, stage, port, &dir)?;
+        let mut start = command(&launch.program, stage.cpu);
+        start.args(&launch.args).envs(launch.environment);
+        let stop = (!launch.stop_args.is_empty()).then(|| {
+            let mut stop = command(&launch.program, None);
+            stop.args(&launch.stop_args);
             stop
         });
+        let began = Instant::now();
         let mut process = Process::start(start, dir.join("log"), stop).map_err(|error| error.to_string())?;
-        await_accept(&mut process, address)?;
+        await_accept(&mut process, (AS_IT_COMES, port).into())?;
+        let started_in = began.elapsed();
         let cpu_of = match kind {
-            Kind::Nginx => await_children(process.pid())?,
-            Kind::Warmfront { .. } | Kind::Haproxy | Kind::Relay => vec![process.pid()],
+            Kind::Nginx => await_children(process.pid(), stage.threads)?,
+            _ => vec![process.pid()],
         };
-        let version = version_line(&program, version_flag);
-        Ok(Self { name, version, address, cpu_of, configuration, process })
+        let version = version_line(&launch.program, launch.version_flag);
+        let configuration = launch.configuration;
+        Ok(Self { kind: kind.clone(), version, port, cpu_of, configuration, started_in, process })
+    }
+
+    /// What it is called in tables.
+    pub(crate) fn name(&self) -> &str {
+        self.kind.name()
     }
 
     /// Why it can no longer be measured, if so.
@@ -125,179 +197,137 @@ impl Subject {
         let status = self.process.ended()?;
         Some(format!("ended with {status}: {}", self.process.last_words()))
     }
+
+    /// Resident memory of the processes that carry traffic, in KiB.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(crate) fn rss_kib(&self) -> io::Result<u64> {
+        self.cpu_of.iter().map(|pid| cpu::rss_kib(*pid)).sum()
+    }
 }
 
 struct Launch {
     program: PathBuf,
     args: Vec<String>,
+    environment: Vec<(String, String)>,
     configuration: String,
     version_flag: &'static str,
     /// Arguments that make the program stop its running self; empty if it may simply be ended.
     stop_args: Vec<String>,
 }
 
-fn launch(kind: &Kind, stage: &Stage, address: SocketAddr, dir: &Path) -> Result<Launch, String> {
-    let installed = |name: &str| find_program(name).ok_or_else(|| format!("{name} is not installed"));
+impl Launch {
+    fn new(program: PathBuf, args: Vec<String>, configuration: String, version_flag: &'static str) -> Self {
+        let (environment, stop_args) = (Vec::new(), Vec::new());
+        Self { program, args, environment, configuration, version_flag, stop_args }
+    }
+}
+
+fn launch(kind: &Kind, stage: &Stage, port: u16, dir: &Path) -> Result<Launch, String> {
+    let listen = [AS_IT_COMES, AS_CHOSEN].map(|address| SocketAddr::from((address, port)));
+    let terms = Terms {
+        sockets: &stage.sockets,
+        listen: &listen,
+        threads: stage.threads,
+        slots: stage.slots,
+        is_root: fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0),
+    };
+    let installed = |name: &str| {
+        find_program(name).ok_or_else(|| format!("{name} is not installed; scripts/setup-peers does that"))
+    };
     let write = |name: &str, text: &str| {
         let path = dir.join(name);
         fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok::<_, String>(path.display().to_string())
     };
+    let strings = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let paths = || stage.sockets.iter().map(|path| path.display().to_string());
     Ok(match kind {
-        Kind::Warmfront { program, .. } => {
-            if !program.is_file() {
-                return Err(format!("{} does not exist", program.display()));
+        Kind::Warmfront(build) => {
+            if !build.program.is_file() {
+                return Err(format!("{} does not exist", build.program.display()));
             }
-            let args = warmfront_args(stage, address.port());
-            Launch {
-                program: program.clone(),
-                configuration: args.join(" "),
-                args,
-                version_flag: "--version",
-                stop_args: Vec::new(),
-            }
+            let args = warmfront_args(build, stage, port);
+            let settings = build.environment.iter().map(|(key, value)| format!("{key}={value} "));
+            let configuration = settings.collect::<String>() + &args.join(" ");
+            let mut launch = Launch::new(build.program.clone(), args, configuration, "--version");
+            launch.environment.clone_from(&build.environment);
+            launch
         }
         Kind::Nginx => {
-            let program = installed("nginx")?;
-            let configuration = nginx_conf(&stage.sockets, address, is_root());
-            let file = write("nginx.conf", &configuration)?;
+            let text = configurations::nginx(&terms);
+            let file = write("nginx.conf", &text)?;
             // `-e`: before the configuration is read, errors would go to a system file.
-            let args: Vec<String> =
-                ["-p", &dir.display().to_string(), "-e", "stderr", "-c", &file].map(String::from).into();
-            let stop_args = [&args[..], &["-s".into(), "stop".into()]].concat();
-            Launch { program, args, configuration, version_flag: "-v", stop_args }
+            let args = strings(&["-p", &dir.display().to_string(), "-e", "stderr", "-c", &file]);
+            let mut launch = Launch::new(installed("nginx")?, args, text, "-v");
+            launch.stop_args = [&launch.args[..], &["-s".into(), "stop".into()]].concat();
+            launch
         }
-        Kind::Haproxy => {
-            let program = installed("haproxy")?;
-            let configuration = haproxy_cfg(&stage.sockets, address);
-            let file = write("haproxy.cfg", &configuration)?;
-            let args = vec!["-db".into(), "-f".into(), file];
-            Launch { program, args, configuration, version_flag: "-v", stop_args: Vec::new() }
+        Kind::Haproxy | Kind::HaproxySplice => {
+            let text = configurations::haproxy(&terms, *kind == Kind::HaproxySplice);
+            let file = write("haproxy.cfg", &text)?;
+            Launch::new(installed("haproxy")?, strings(&["-db", "-f", &file]), text, "-v")
         }
-        Kind::Relay => {
-            let mut args = vec!["relay".into(), "--listen".into(), address.to_string()];
-            args.extend(stage.sockets.iter().flat_map(|path| ["--unix".into(), path.display().to_string()]));
-            Launch {
-                program: stage.own_program.clone(),
-                configuration: args.join(" "),
-                args,
-                version_flag: "--version",
-                stop_args: Vec::new(),
+        Kind::H2o => {
+            let text = configurations::h2o(&terms);
+            let file = write("h2o.conf", &text)?;
+            Launch::new(installed("h2o")?, strings(&["-c", &file]), text, "--version")
+        }
+        Kind::Caddy => {
+            let text = configurations::caddy(&terms);
+            let file = write("Caddyfile", &text)?;
+            let args = strings(&["run", "--adapter", "caddyfile", "--config", &file]);
+            let mut launch = Launch::new(installed("caddy")?, args, text, "version");
+            let home = dir.display().to_string();
+            // It keeps its state in these.
+            launch.environment = ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"]
+                .map(|variable| (variable.to_owned(), home.clone()))
+                .into();
+            launch.environment.push(("GOMAXPROCS".into(), stage.threads.to_string()));
+            launch
+        }
+        Kind::Pingora => {
+            if !stage.pingora.is_file() {
+                let place = stage.pingora.display();
+                return Err(format!("{place} does not exist; scripts/setup-peers builds it"));
             }
+            let addresses = listen.map(|address| address.to_string()).join(",");
+            let mut args = vec![stage.threads.to_string(), addresses];
+            args.extend(paths());
+            Launch::new(stage.pingora.clone(), args.clone(), args.join(" "), "--version")
+        }
+        Kind::Relay | Kind::RelaySplice => {
+            let addresses = listen.map(|address| address.to_string()).join(",");
+            let mut args = strings(&["relay", "--listen", &addresses]);
+            args.extend(paths().flat_map(|path| ["--unix".into(), path]));
+            if *kind == Kind::RelaySplice {
+                args.push("--splice".into());
+            }
+            Launch::new(stage.own_program.clone(), args.clone(), args.join(" "), "--version")
         }
     })
 }
 
-fn warmfront_args(stage: &Stage, port: u16) -> Vec<String> {
+/// What a build asks for replaces what we would.
+fn warmfront_args(build: &Build, stage: &Stage, port: u16) -> Vec<String> {
     let mut args = vec!["run".to_owned()];
     args.extend(stage.sockets.iter().flat_map(|path| ["--socket".into(), path.display().to_string()]));
-    let port = port.to_string();
-    args.extend(
-        ["--port", &port, "--access-log", "off", "--concurrency", "100", "--threads", "1"].map(String::from),
-    );
-    args.extend(stage.warmfront_args.iter().cloned());
+    for (flag, value) in [
+        ("--port", port.to_string()),
+        ("--access-log", "off".into()),
+        ("--concurrency", stage.slots.unwrap_or(CONCURRENCY).to_string()),
+        ("--threads", stage.threads.to_string()),
+    ] {
+        if !build.args.iter().any(|arg| arg.split('=').next() == Some(flag)) {
+            args.extend([flag.to_owned(), value]);
+        }
+    }
+    args.extend(build.args.iter().cloned());
     args
 }
 
-/// Kept connections are never closed for having served enough. Bodies stream
-/// through large buffers instead of waiting in files, like everybody else's: with
-/// the defaults a body of 1 MiB costs it about twice as much either way. `user`
-/// matters only to root, whose worker could not open the sockets as anybody else.
-fn nginx_conf(sockets: &[PathBuf], address: SocketAddr, is_root: bool) -> String {
-    let user = if is_root { "user root;\n" } else { "" };
-    let servers: String =
-        sockets.iter().map(|path| format!("    server unix:{};\n", path.display())).collect();
-    format!(
-        "{user}worker_processes 1;
-daemon off;
-pid nginx.pid;
-error_log stderr warn;
-events {{ worker_connections 8192; }}
-http {{
-  access_log off;
-  keepalive_timeout 1h;
-  keepalive_requests 1000000000;
-  client_header_timeout 1h;
-  client_body_timeout 1h;
-  send_timeout 1h;
-  client_max_body_size 0;
-  client_body_buffer_size 256k;
-  client_body_temp_path body;
-  proxy_temp_path proxy;
-  fastcgi_temp_path fastcgi;
-  uwsgi_temp_path uwsgi;
-  scgi_temp_path scgi;
-  upstream workers {{
-{servers}    keepalive 1024;
-    keepalive_requests 1000000000;
-    keepalive_timeout 1h;
-  }}
-  server {{
-    listen {address} backlog=1024;
-    location / {{
-      proxy_pass http://workers;
-      proxy_http_version 1.1;
-      proxy_set_header Connection \"\";
-      proxy_request_buffering off;
-      proxy_max_temp_file_size 0;
-      proxy_buffer_size 16k;
-      proxy_buffers 8 64k;
-      proxy_busy_buffers_size 256k;
-      proxy_set_header X-Request-ID $request_id;
-      proxy_connect_timeout 1h;
-      proxy_send_timeout 1h;
-      proxy_read_timeout 1h;
-    }}
-  }}
-}}
-"
-    )
-}
-
-/// 64 KiB buffers are its optimum for bodies; 256 fields because 96 and its own pass the default 101.
-fn haproxy_cfg(sockets: &[PathBuf], address: SocketAddr) -> String {
-    let servers: String = sockets
-        .iter()
-        .enumerate()
-        .map(|(i, path)| format!("  server worker{i} unix@{}\n", path.display()))
-        .collect();
-    format!(
-        "global
-  nbthread 1
-  maxconn 8000
-  tune.bufsize 65536
-  tune.http.maxhdr 256
-
-defaults
-  mode http
-  option http-keep-alive
-  http-reuse always
-  timeout connect 1h
-  timeout client 1h
-  timeout server 1h
-  timeout http-request 1h
-  timeout http-keep-alive 1h
-  timeout queue 1h
-
-frontend front
-  bind {address} backlog 1024
-  unique-id-format %[uuid()]
-  unique-id-header X-Request-ID
-  default_backend workers
-
-backend workers
-  balance roundrobin
-  default-server pool-purge-delay 1h pool-max-conn 1024
-{servers}"
-    )
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
-}
-
-/// A port that was free a moment ago; the subject fails visibly if it no longer is.
-/// A loopback address whose port nobody uses just now.
+/// A loopback address whose port nobody uses just now; a subject fails visibly if somebody takes it first.
 pub(crate) fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
@@ -313,9 +343,9 @@ pub(crate) fn await_accept(process: &mut Process, address: SocketAddr) -> Result
     .unwrap_or_else(|| Err(format!("does not accept connections: {}", process.last_words())))
 }
 
-fn await_children(pid: u32) -> Result<Vec<u32>, String> {
-    await_some(|| cpu::children(pid).ok().filter(|pids| !pids.is_empty()))
-        .ok_or_else(|| "has no worker process".to_owned())
+fn await_children(pid: u32, count: u32) -> Result<Vec<u32>, String> {
+    await_some(|| cpu::children(pid).ok().filter(|pids| pids.len() >= count as usize))
+        .ok_or_else(|| format!("has not {count} worker processes"))
 }
 
 fn await_some<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
@@ -327,7 +357,7 @@ fn await_some<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
         if Instant::now() >= deadline {
             return None;
         }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(LOOK_EVERY);
     }
 }
 
@@ -335,47 +365,47 @@ fn await_some<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_build_can_be_given_a_name() {
-        let named = Kind::warmfront("before=/a/warmfront");
-        assert_eq!(named, Kind::Warmfront { name: "before".into(), program: "/a/warmfront".into() });
-        assert_eq!(Kind::warmfront("/a/warmfront").name(), "warmfront");
-        assert!("caddy".parse::<Kind>().is_err());
-    }
-
-    #[test]
-    fn every_configuration_names_the_address_and_all_sockets() {
-        let address = SocketAddr::from(([127, 0, 0, 1], 8080));
-        let stage = Stage {
-            dir: "/x".into(),
+    fn stage(dir: &Path) -> Stage {
+        Stage {
+            dir: dir.into(),
             sockets: vec!["/x/a".into(), "/x/b".into()],
             cpu: None,
-            own_program: "/x/bench".into(),
-            warmfront_args: vec!["--extra".into()],
-        };
-        let nginx = nginx_conf(&stage.sockets, address, false);
-        let haproxy = haproxy_cfg(&stage.sockets, address);
-        assert!(nginx.contains("listen 127.0.0.1:8080 ") && !nginx.contains("user root"));
-        assert!(nginx.contains("server unix:/x/a;") && nginx.contains("server unix:/x/b;"));
-        assert!(haproxy.contains("bind 127.0.0.1:8080 ") && haproxy.contains("unix@/x/b"));
-        let args = warmfront_args(&stage, 8080).join(" ");
-        assert_eq!(
-            args,
-            "run --socket /x/a --socket /x/b --port 8080 --access-log off --concurrency 100 --threads 1 --extra"
-        );
+            own_program: "/nowhere".into(),
+            pingora: "/nowhere/pingora".into(),
+            threads: 1,
+            slots: None,
+        }
     }
 
     #[test]
-    fn a_missing_build_is_a_reason_and_not_a_crash() {
+    fn a_build_can_be_given_a_name_arguments_and_environment() {
+        let build: Build = "log=/a/warmfront --access-log text WARMFRONT_X=1".parse().unwrap();
+        assert_eq!((&build.name[..], build.program.as_path()), ("log", Path::new("/a/warmfront")));
+        assert_eq!(build.environment, [("WARMFRONT_X".to_owned(), "1".to_owned())]);
+        let args = warmfront_args(&build, &stage(Path::new("/")), 8080).join(" ");
+        assert_eq!(
+            args,
+            "run --socket /x/a --socket /x/b --port 8080 --concurrency 100 --threads 1 --access-log text"
+        );
+        assert_eq!("/a/warmfront".parse::<Build>().unwrap().name, "warmfront");
+        assert!("".parse::<Build>().is_err());
+    }
+
+    #[test]
+    fn every_peer_is_found_by_its_name_and_an_unknown_one_lists_them() {
+        for (name, kind) in PEERS {
+            assert_eq!((name.parse(), kind.name()), (Ok(kind.clone()), name));
+        }
+        assert!("squid".parse::<Kind>().unwrap_err().contains("haproxy-splice"));
+    }
+
+    #[test]
+    fn what_is_missing_is_a_reason_and_not_a_crash() {
         let dir = tempfile::tempdir().unwrap();
-        let stage = Stage {
-            dir: dir.path().into(),
-            sockets: Vec::new(),
-            cpu: None,
-            own_program: "/nowhere".into(),
-            warmfront_args: Vec::new(),
-        };
-        let reason = Subject::start(&Kind::warmfront("/nowhere/warmfront"), &stage).unwrap_err();
-        assert!(reason.contains("does not exist"), "{reason}");
+        let build = Kind::Warmfront("/nowhere/warmfront".parse().unwrap());
+        for kind in [build, Kind::Pingora] {
+            let reason = Subject::start(&kind, &stage(dir.path())).unwrap_err();
+            assert!(reason.contains("does not exist"), "{reason}");
+        }
     }
 }

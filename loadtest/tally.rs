@@ -6,6 +6,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
+use crate::exchange::Exchanged;
+
 /// Kinds of failed requests, as counted and reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ErrorKind {
@@ -63,6 +65,10 @@ pub(crate) struct Tally {
     body_bytes: u64,
     /// Nanoseconds; three significant digits.
     latency: Histogram<u64>,
+    /// How late requests of a schedule were sent; nanoseconds.
+    delay: Histogram<u64>,
+    /// Good answers of the connection that got fewest and of the one that got most.
+    per_connection: Option<(u64, u64)>,
     /// Count and first detail, in the order of [`ErrorKind::ALL`].
     errors: [(u64, String); ErrorKind::ALL.len()],
     /// Requests that were asked for but not sent in time.
@@ -74,14 +80,32 @@ impl Tally {
     pub(crate) fn new() -> Self {
         let latency = Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3)
             .expect("invariant: the bounds are in order and three digits are valid");
-        Self { ok: 0, body_bytes: 0, latency, errors: Default::default(), unsent: 0 }
+        Self {
+            ok: 0,
+            body_bytes: 0,
+            delay: latency.clone(),
+            latency,
+            per_connection: None,
+            errors: Default::default(),
+            unsent: 0,
+        }
     }
 
     /// A good answer.
-    pub(crate) fn add(&mut self, body_bytes: u64, latency: Duration) {
+    pub(crate) fn add(&mut self, exchanged: &Exchanged) {
+        let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.ok += 1;
-        self.body_bytes += body_bytes;
-        self.latency.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
+        self.body_bytes += exchanged.body_bytes;
+        self.latency.saturating_record(ns(exchanged.latency));
+        if let Some(delay) = exchanged.delay {
+            self.delay.saturating_record(ns(delay));
+        }
+    }
+
+    /// One connection is done and got that many good answers.
+    pub(crate) fn add_connection(&mut self, answered: u64) {
+        let (least, most) = self.per_connection.unwrap_or((answered, answered));
+        self.per_connection = Some((least.min(answered), most.max(answered)));
     }
 
     /// A failed request.
@@ -98,6 +122,10 @@ impl Tally {
         self.ok += other.ok;
         self.body_bytes += other.body_bytes;
         self.latency.add(&other.latency).expect("invariant: all histograms have the same bounds");
+        self.delay.add(&other.delay).expect("invariant: all histograms have the same bounds");
+        for answered in other.per_connection.into_iter().flat_map(|(least, most)| [least, most]) {
+            self.add_connection(answered);
+        }
         self.merge_errors(other);
     }
 
@@ -131,12 +159,14 @@ pub(crate) struct LoadReport {
     pub(crate) elapsed: Duration,
     /// CPU time of the watched processes in the measured part.
     pub(crate) cpu_ns: Option<u64>,
+    /// The same of the processes beside them; zero without any.
+    pub(crate) beside_cpu_ns: u64,
 }
 
 impl LoadReport {
     /// An empty report, to be filled.
     pub(crate) fn new() -> Self {
-        Self { tally: Tally::new(), elapsed: Duration::ZERO, cpu_ns: None }
+        Self { tally: Tally::new(), elapsed: Duration::ZERO, cpu_ns: None, beside_cpu_ns: 0 }
     }
 
     fn requests_per_second(&self) -> f64 {
@@ -151,7 +181,7 @@ impl LoadReport {
         self.tally.latency.value_at_quantile(quantile) as f64 / 1e3
     }
 
-    /// For programs; `compare` reads it back.
+    /// For programs; `peers` reads it back.
     pub(crate) fn to_json(&self) -> Value {
         let errors: serde_json::Map<String, Value> = ErrorKind::ALL
             .into_iter()
@@ -159,6 +189,9 @@ impl LoadReport {
             .filter(|(_, (count, _))| *count > 0)
             .map(|(kind, (count, first))| (kind.name().into(), json!({ "count": count, "first": first })))
             .collect();
+        let us = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+        let delay = (!self.tally.delay.is_empty())
+            .then(|| json!({ "p50": us(&self.tally.delay, 0.5), "p99": us(&self.tally.delay, 0.99) }));
         json!({
             "ok": self.tally.ok,
             "failed": self.tally.failed(),
@@ -168,6 +201,9 @@ impl LoadReport {
             "requests_per_second": self.requests_per_second(),
             "body_bytes": self.tally.body_bytes,
             "cpu_us_per_request": self.cpu_us_per_request(),
+            "beside_cpu_us_per_request": self.beside_cpu_ns as f64 / 1e3 / self.tally.ok.max(1) as f64,
+            "per_connection": self.tally.per_connection.map(|(least, most)| [least, most]),
+            "delay_us": delay,
             "latency_us": {
                 "p50": self.latency_us(0.5),
                 "p90": self.latency_us(0.9),
@@ -223,13 +259,23 @@ mod tests {
     #[test]
     fn a_merge_keeps_the_first_detail_and_all_counts() {
         let (mut a, mut b) = (Tally::new(), Tally::new());
-        a.add(10, Duration::from_micros(100));
+        a.add(&Exchanged { body_bytes: 10, latency: Duration::from_micros(100), delay: None });
+        a.add_connection(7);
+        b.add_connection(3);
         b.fail(ErrorKind::Eof, "early".into());
         b.fail(ErrorKind::Eof, "late".into());
         b.unsent = 1;
         a.merge(&b);
         assert_eq!((a.ok(), a.failed()), (1, 3));
-        let json = LoadReport { tally: a, elapsed: Duration::from_secs(1), cpu_ns: Some(5_000) }.to_json();
+        let json = LoadReport {
+            tally: a,
+            elapsed: Duration::from_secs(1),
+            cpu_ns: Some(5_000),
+            beside_cpu_ns: 1_000,
+        }
+        .to_json();
+        assert_eq!(json["per_connection"], json!([3, 7]));
+        assert_eq!(json["beside_cpu_us_per_request"], json!(1.0));
         assert_eq!(json["errors"]["eof"], json!({ "count": 2, "first": "early" }));
         assert_eq!(json["cpu_us_per_request"], json!(5.0));
         assert_eq!(json["requests_per_second"], json!(1.0));

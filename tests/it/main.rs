@@ -16,6 +16,8 @@ mod h2_abuse;
 mod h2_worker;
 mod keepalive;
 mod limits;
+#[cfg(feature = "loadtest")]
+mod peers;
 mod policy;
 mod processes;
 #[cfg(feature = "loadtest")]

@@ -1,0 +1,241 @@
+//! What each peer is told: the settings that somebody who knows it would choose for this job.
+//!
+//! Kept connections are never closed for having served enough, timers run (an
+//! hour), every request gets an id where the proxy can give one, nothing is
+//! logged. Sizes of buffers are those that were measured best for bodies: with
+//! nginx's defaults, which put bodies into files, 1 MiB costs it twice as much.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// What a configuration depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms<'a> {
+    /// The worker sockets.
+    pub(crate) sockets: &'a [PathBuf],
+    /// Where to accept connections.
+    pub(crate) listen: &'a [SocketAddr],
+    /// Threads, or processes where the proxy has none.
+    pub(crate) threads: u32,
+    /// Requests that one worker may hold at once; as many as come if `None`.
+    pub(crate) slots: Option<u32>,
+    /// Whether we are root, whose workers could not open the sockets as anybody else.
+    pub(crate) is_root: bool,
+}
+
+impl Terms<'_> {
+    fn each_socket(&self, line: impl Fn(usize, &str) -> String) -> String {
+        self.sockets.iter().enumerate().map(|(i, path)| line(i, &path.display().to_string())).collect()
+    }
+
+    fn each_address(&self, line: impl Fn(&SocketAddr) -> String) -> String {
+        self.listen.iter().map(line).collect()
+    }
+}
+
+/// `nginx.conf`.
+pub(crate) fn nginx(terms: &Terms<'_>) -> String {
+    let user = if terms.is_root { "user root;\n" } else { "" };
+    let servers = terms.each_socket(|_, path| format!("    server unix:{path};\n"));
+    // One listening socket per process, once there are several: else one of them takes most connections.
+    let reuse = if terms.threads > 1 { " reuseport" } else { "" };
+    let listen = terms.each_address(|address| format!("    listen {address} backlog=4096{reuse};\n"));
+    let threads = terms.threads;
+    format!(
+        "{user}worker_processes {threads};
+daemon off;
+pid nginx.pid;
+error_log stderr warn;
+events {{ worker_connections 12288; }}
+http {{
+  access_log off;
+  keepalive_timeout 1h;
+  keepalive_requests 1000000000;
+  client_header_timeout 1h;
+  client_body_timeout 1h;
+  send_timeout 1h;
+  client_max_body_size 0;
+  client_body_buffer_size 256k;
+  client_body_temp_path body;
+  proxy_temp_path proxy;
+  fastcgi_temp_path fastcgi;
+  uwsgi_temp_path uwsgi;
+  scgi_temp_path scgi;
+  upstream workers {{
+{servers}    keepalive 1024;
+    keepalive_requests 1000000000;
+    keepalive_timeout 1h;
+  }}
+  server {{
+{listen}    location / {{
+      proxy_pass http://workers;
+      proxy_http_version 1.1;
+      proxy_set_header Connection \"\";
+      proxy_request_buffering off;
+      proxy_max_temp_file_size 0;
+      proxy_buffer_size 16k;
+      proxy_buffers 8 64k;
+      proxy_busy_buffers_size 256k;
+      proxy_set_header X-Request-ID $request_id;
+      proxy_connect_timeout 1h;
+      proxy_send_timeout 1h;
+      proxy_read_timeout 1h;
+    }}
+  }}
+}}
+"
+    )
+}
+
+/// `haproxy.cfg`. 64 KiB buffers are its optimum for bodies; 256 fields because 96 and its own pass the default
+/// 101; limits that are not strict because it reserves two descriptors for each of the connections it might get.
+pub(crate) fn haproxy(terms: &Terms<'_>, splices: bool) -> String {
+    let slots = terms.slots.map_or(String::new(), |slots| format!(" maxconn {slots}"));
+    let servers = terms.each_socket(|i, path| format!("  server worker{i} unix@{path}{slots}\n"));
+    let binds = terms.each_address(|address| format!("  bind {address} backlog 4096\n"));
+    let splice = if splices {
+        "  option splice-auto\n  option splice-request\n  option splice-response\n"
+    } else {
+        ""
+    };
+    let threads = terms.threads;
+    format!(
+        "global
+  nbthread {threads}
+  maxconn 10200
+  no strict-limits
+  tune.bufsize 65536
+  tune.http.maxhdr 256
+
+defaults
+  mode http
+  option http-keep-alive
+{splice}  http-reuse always
+  timeout connect 1h
+  timeout client 1h
+  timeout server 1h
+  timeout http-request 1h
+  timeout http-keep-alive 1h
+  timeout queue 1h
+
+frontend front
+{binds}  unique-id-format %[uuid()]
+  unique-id-header X-Request-ID
+  default_backend workers
+
+backend workers
+  balance roundrobin
+  default-server pool-purge-delay 1h pool-max-conn 1024
+{servers}"
+    )
+}
+
+/// `h2o.conf`. Its version in Debian knows one worker per route and has no cheap id: it gets the first socket.
+pub(crate) fn h2o(terms: &Terms<'_>) -> String {
+    let user = if terms.is_root { "user: root\n" } else { "" };
+    let listen = terms
+        .each_address(|address| format!("listen:\n  host: {}\n  port: {}\n", address.ip(), address.port()));
+    let socket = terms.sockets.first().map(|path| path.display().to_string()).unwrap_or_default();
+    let threads = terms.threads;
+    format!(
+        "{user}num-threads: {threads}
+max-connections: 12288
+{listen}http1-request-timeout: 3600
+http1-upgrade-to-http2: OFF
+limit-request-body: 1073741824
+proxy.timeout.io: 3600000
+proxy.timeout.keepalive: 3600000
+proxy.preserve-host: ON
+proxy.emit-x-forwarded-headers: OFF
+proxy.emit-via-header: OFF
+hosts:
+  default:
+    paths:
+      \"/\":
+        proxy.reverse.url: \"http://[unix:{socket}]/\"
+"
+    )
+}
+
+/// `Caddyfile`. Its threads are bounded by GOMAXPROCS.
+pub(crate) fn caddy(terms: &Terms<'_>) -> String {
+    let mut hosts = String::new();
+    let mut ports: Vec<u16> = Vec::new();
+    for address in terms.listen {
+        let _ = write!(hosts, " {}", address.ip());
+        ports.push(address.port());
+    }
+    let port = ports.first().copied().unwrap_or_default();
+    let sockets = terms.each_socket(|_, path| format!(" unix/{path}"));
+    format!(
+        "{{
+\tadmin off
+\tauto_https off
+\tlog {{
+\t\tlevel ERROR
+\t}}
+\tservers {{
+\t\tprotocols h1
+\t\ttimeouts {{
+\t\t\tread_header 1h
+\t\t\tread_body 1h
+\t\t\twrite 1h
+\t\t\tidle 1h
+\t\t}}
+\t}}
+}}
+
+http://:{port} {{
+\tbind{hosts}
+\treverse_proxy{sockets} {{
+\t\tlb_policy round_robin
+\t\theader_up X-Request-ID {{http.request.uuid}}
+\t\ttransport http {{
+\t\t\tversions 1.1
+\t\t\tcompression off
+\t\t\tkeepalive 1h
+\t\t\tkeepalive_idle_conns 1024
+\t\t\tkeepalive_idle_conns_per_host 1024
+\t\t\tread_buffer 64k
+\t\t\twrite_buffer 64k
+\t\t}}
+\t}}
+}}
+"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_configuration_names_all_addresses_and_sockets() {
+        let sockets = ["/x/a".into(), "/x/b".into()];
+        let listen = [SocketAddr::from(([127, 0, 0, 1], 8080)), SocketAddr::from(([127, 0, 0, 2], 8080))];
+        let terms = Terms { sockets: &sockets, listen: &listen, threads: 2, slots: None, is_root: false };
+        let text = nginx(&terms);
+        assert!(
+            text.contains("listen 127.0.0.2:8080 backlog=4096 reuseport;") && !text.contains("user root")
+        );
+        assert!(text.contains("server unix:/x/a;") && text.contains("worker_processes 2;"));
+        let text = haproxy(&terms, false);
+        assert!(text.contains("bind 127.0.0.1:8080 ") && text.contains("unix@/x/b\n"));
+        assert!(text.contains("nbthread 2") && !text.contains("splice"));
+        let text = haproxy(&Terms { slots: Some(1), ..terms }, true);
+        assert!(text.contains("unix@/x/b maxconn 1\n") && text.contains("option splice-response\n"));
+        let text = h2o(&terms);
+        assert!(text.contains("listen:\n  host: 127.0.0.2\n  port: 8080\n") && text.contains("[unix:/x/a]"));
+        let text = caddy(&terms);
+        assert!(text.contains("http://:8080 {\n\tbind 127.0.0.1 127.0.0.2\n"));
+        assert!(text.contains("reverse_proxy unix//x/a unix//x/b {"));
+    }
+
+    #[test]
+    fn root_says_so_to_those_who_would_become_somebody_else() {
+        let terms = Terms { sockets: &[], listen: &[], threads: 1, slots: None, is_root: true };
+        assert!(nginx(&terms).starts_with("user root;\n"));
+        assert!(h2o(&terms).starts_with("user: root\n"));
+    }
+}

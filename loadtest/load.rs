@@ -23,6 +23,10 @@ use crate::target::Target;
 
 /// Pause after a refused connect, so that a target that is down is not hammered.
 const CONNECT_PAUSE: Duration = Duration::from_millis(1);
+/// After so many connections in a row the target gets time to accept them: behind a full backlog, connections
+/// look open to us that the kernel on the other side has dropped.
+const OPEN_BURST: usize = 500;
+const OPEN_PAUSE: Duration = Duration::from_millis(20);
 /// Rest before CPU is read, so that every thread of the target is off the CPU and accounted.
 const EDGE_REST: Duration = Duration::from_millis(10);
 
@@ -220,13 +224,20 @@ fn drive(
 /// Connections that only exist.
 async fn open_idle(plan: &Plan, count: u32, errors: &mut Tally) -> Vec<Connection> {
     let mut open = Vec::new();
-    for _ in 0..count {
+    for number in 0..count as usize {
+        pause_after_burst(number).await;
         match Connection::open(plan).await {
             Ok(connection) => open.push(connection),
             Err((kind, detail)) => errors.fail(kind, detail),
         }
     }
     open
+}
+
+async fn pause_after_burst(number: usize) {
+    if number % OPEN_BURST == OPEN_BURST - 1 {
+        sleep(OPEN_PAUSE).await;
+    }
 }
 
 async fn run_part(
@@ -239,8 +250,9 @@ async fn run_part(
     let due = schedule.is_some().then(|| Arc::new(Due::new()));
     let count = connections.len();
     let mut tasks = Vec::with_capacity(count);
-    for mut kept in connections {
+    for (number, mut kept) in connections.into_iter().enumerate() {
         if opens && !plan.is_fresh {
+            pause_after_burst(number).await;
             // Opened before anything is measured; a failure shows when the first request tries again.
             kept = Connection::open(plan).await.ok();
         }

@@ -15,11 +15,14 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
 use tokio::task::JoinSet;
 
 use crate::scratch::with_scratch;
 use crate::splice::splice_both;
+
+/// Connections that may wait to be accepted: what the peers are given.
+const BACKLOG: u32 = 4096;
 
 /// Flags of `relay`.
 #[derive(Args, Clone, Debug)]
@@ -46,7 +49,10 @@ pub(crate) async fn run(args: &RelayArgs) -> io::Result<()> {
             let why = format!("{address} is not loopback; the relay is for measurements on one machine");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
-        let listener = TcpListener::bind(address).await?;
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(*address)?;
+        let listener = socket.listen(BACKLOG)?;
         listeners.spawn(accept_all(listener, args.unix.clone(), args.splice));
     }
     listeners.join_all().await;
@@ -69,19 +75,37 @@ async fn accept_all(listener: TcpListener, sockets: Vec<PathBuf>, splices: bool)
 
 async fn relay(mut client: TcpStream, path: &PathBuf, splices: bool) -> io::Result<()> {
     client.set_nodelay(true)?;
-    // A client that has not asked anything yet costs one descriptor, not two: ten thousand must fit.
-    client.readable().await?;
-    let mut worker = UnixStream::connect(path).await?;
     if splices {
+        client.readable().await?;
+        let worker = UnixStream::connect(path).await?;
         return splice_both(client, worker).await;
     }
     let (mut up, mut down) = (Way::default(), Way::default());
+    // A client that has not asked anything yet costs one descriptor, not two, nor does one that leaves without
+    // asking: ten thousand must fit.
+    up.held = first_bytes(&client).await?;
+    if up.held.is_empty() {
+        return Ok(());
+    }
+    let mut worker = UnixStream::connect(path).await?;
     poll_fn(|cx| {
         let up = up.poll_copy(cx, &mut client, &mut worker)?;
         let down = down.poll_copy(cx, &mut worker, &mut client)?;
         if up.is_ready() && down.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
     })
     .await
+}
+
+/// What a client begins with; nothing if it left.
+async fn first_bytes(client: &TcpStream) -> io::Result<Vec<u8>> {
+    loop {
+        client.readable().await?;
+        let read = with_scratch(|scratch| client.try_read(scratch).map(|count| scratch[..count].to_vec()));
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read,
+        }
+    }
 }
 
 /// One direction of a connection.

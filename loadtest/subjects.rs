@@ -21,8 +21,9 @@ use crate::process::{Cpu, Process, command, find_program, version_line};
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two attempts to connect: a start is measured this exactly.
 const LOOK_EVERY: Duration = Duration::from_micros(200);
-/// Requests one worker of warmfront may hold at once, unless workers have fewer slots.
-const CONCURRENCY: u32 = 100;
+/// Requests one worker of warmfront may hold at once, unless workers have fewer slots: like its peers it then
+/// lets nobody wait, whatever the connections.
+const CONCURRENCY: u32 = 2000;
 
 /// What is compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -385,7 +386,7 @@ mod tests {
         let args = warmfront_args(&build, &stage(Path::new("/")), 8080).join(" ");
         assert_eq!(
             args,
-            "run --socket /x/a --socket /x/b --port 8080 --concurrency 100 --threads 1 --access-log text"
+            "run --socket /x/a --socket /x/b --port 8080 --concurrency 2000 --threads 1 --access-log text"
         );
         assert_eq!("/a/warmfront".parse::<Build>().unwrap().name, "warmfront");
         assert!("".parse::<Build>().is_err());

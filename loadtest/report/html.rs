@@ -27,6 +27,9 @@ svg { display: block; width: 100%; height: auto; margin: .4rem 0 1rem; }
 pre { overflow-x: auto; font-size: .8rem; border: 1px solid var(--line); padding: .6rem; }
 ";
 
+/// Tables in front of the plots.
+const FIRST: [&str; 4] = ["NOT MEASURED", "Failed requests", "Goals", "Since the older report"];
+
 /// The page. A plot that cannot be drawn is replaced by the reason.
 pub(crate) fn page(report: &Report, tables: &[Table], outcomes: &[Outcome]) -> String {
     let mut out = format!(
@@ -35,6 +38,10 @@ pub(crate) fn page(report: &Report, tables: &[Table], outcomes: &[Outcome]) -> S
          <title>warmfront and its peers</title>\n<style>{STYLE}</style>\n\
          <h1>warmfront and its peers</h1>\n"
     );
+    // What decides comes first: who is missing, which goals are met; then what it looks like.
+    let is_first = |table: &&Table| FIRST.contains(&table.title.as_str());
+    let (first, rest): (Vec<_>, Vec<_>) = tables.iter().partition(is_first);
+    first.iter().for_each(|table| out += &table.to_html());
     match plots(report, outcomes) {
         Ok(plots) => {
             for plot in plots {
@@ -44,7 +51,7 @@ pub(crate) fn page(report: &Report, tables: &[Table], outcomes: &[Outcome]) -> S
         }
         Err(why) => out += &format!("<p class=\"bad\">No plots: {}</p>\n", escaped(&why.to_string())),
     }
-    tables.iter().for_each(|table| out += &table.to_html());
+    rest.iter().for_each(|table| out += &table.to_html());
     out += "<h2>What each cell is</h2>\n<div class=\"scroll\"><table>\n";
     for cell in &report.cells {
         let _ = writeln!(out, "<tr><td>{}<td>{}</tr>", escaped(&cell.name), escaped(&cell.what));

@@ -267,6 +267,8 @@ fn scale(report: &Report, title: &str, figure: Figure) -> Result<Option<Plot>, F
             }
         }
     }
+    // A merged report has its cells in any order.
+    curves.iter_mut().for_each(|curve| curve.points.sort_by(|a, b| a.0.total_cmp(&b.0)));
     let (low, high) = curves
         .iter()
         .flat_map(|curve| &curve.points)
@@ -289,6 +291,7 @@ fn scale(report: &Report, title: &str, figure: Figure) -> Result<Option<Plot>, F
             .light_line_style(TRANSPARENT)
             .label_style(words(12, INK))
             .x_desc("connections")
+            .y_labels(12)
             .y_label_formatter(&|value| short(*value))
             .x_label_formatter(&|value| short(*value))
             .draw()?;

@@ -43,8 +43,10 @@ pub(crate) fn tables(report: &Report, goals: &Goals, comparison: Option<&Compari
 }
 
 fn machine(report: &Report) -> Table {
+    let first = report.machines.first().map_or(&[][..], Vec::as_slice);
     let rows = report.machines.iter().enumerate().flat_map(|(run, facts)| {
-        facts.iter().map(move |(name, value)| {
+        // Of a merged run only what is not like the first.
+        facts.iter().filter(move |fact| run == 0 || !first.contains(fact)).map(move |(name, value)| {
             vec![Field::new((run + 1).to_string()), Field::new(name), Field::new(value)]
         })
     });

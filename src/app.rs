@@ -131,7 +131,7 @@ enum Turn {
 impl Running {
     fn start(config: Config) -> Result<(tokio::runtime::Runtime, Self), Problem> {
         let began = clock::now();
-        let listeners = listener::bind(&config.listen, config.threads)?;
+        let (listeners, settling) = listener::bind(&config.listen, config.threads)?;
         let port =
             listeners.first().and_then(|listener| listener.local_addr().ok()).map_or(0, |it| it.port());
         // More descriptors are welcome, not needed.
@@ -195,7 +195,7 @@ impl Running {
             replays: Replays::new(config.replay),
             thaws_met: AtomicU64::new(0),
         });
-        let manners = Manners { limits: config.limits, connections_max, connect_timeout, protocol };
+        let manners = Manners { limits: config.limits, connections_max, connect_timeout, protocol, settling };
         let data = DataPlane::start(listeners, &proxy, manners).map_err(refused)?;
         say::info(format_args!(
             "warmfront {} listens on {}:{port}; {}",

@@ -224,6 +224,7 @@ fn counted(shape: &Shape, access_log: AccessLog, markers: Markers) -> u64 {
         connections_max: 1000,
         connect_timeout: day,
         protocol: Protocol::Http1,
+        settling: warmfront::listener::Settling::default(),
     };
     let data = DataPlane::start(vec![front], &proxy, manners).unwrap();
 

@@ -146,6 +146,14 @@ pub const KEYS: &[Key] = &[
          once. 0: the system's choice, which follows the client's speed. It may be capped (net.core.wmem_max).",
     ),
     Key::new(
+        "listen.congestion",
+        Choice(&["auto", "system", "cubic", "reno", "bbr"]),
+        "auto",
+        "TCP congestion control towards clients. BBR, some systems' choice, spaces out what is sent, which costs a \
+         third of a large download and nothing is won where no line is shared. auto: cubic for clients on \
+         loopback and private networks, as the platform's gateway is, the system's for others.",
+    ),
+    Key::new(
         "threads",
         AutoOr(1, 256),
         "auto",

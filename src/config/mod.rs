@@ -66,6 +66,19 @@ pub struct Listen {
     pub backlog: u32,
     /// Bytes that the kernel holds for a client that reads slowly; its own choice if `None`.
     pub send_buffer: Option<usize>,
+    /// How fast it sends.
+    pub congestion: Congestion,
+}
+
+/// TCP congestion control towards clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Congestion {
+    /// One that does not pace towards clients on loopback and private networks, the system's towards others.
+    Auto,
+    /// The system's.
+    System,
+    /// This one.
+    Named(&'static str),
 }
 
 /// The pool of workers.

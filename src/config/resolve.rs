@@ -17,8 +17,8 @@ use super::layers::{Finding, Layers, Source, Value, in_order};
 use super::read::{self, Bad};
 use super::units::{period_text, size_text};
 use super::{
-    AccessLog, Affinity, CommandChoice, Config, HeaderPolicy, Limits, Listen, Protocol, Queue, Readiness,
-    Slots, Spawn, Transport, WorkerSource, Workers,
+    AccessLog, Affinity, CommandChoice, Config, Congestion, HeaderPolicy, Limits, Listen, Protocol, Queue,
+    Readiness, Slots, Spawn, Transport, WorkerSource, Workers,
 };
 use crate::error::Problem;
 
@@ -125,6 +125,11 @@ impl Judge<'_> {
                 port: u16::try_from(self.number("listen.port")).unwrap_or(u16::MAX),
                 backlog: to_u32(self.number("listen.backlog")),
                 send_buffer: Some(to_usize(self.size("listen.send_buffer"))).filter(|&bytes| bytes > 0),
+                congestion: match self.word("listen.congestion") {
+                    "auto" => Congestion::Auto,
+                    "system" => Congestion::System,
+                    name => Congestion::Named(name),
+                },
             },
             threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
             workers: self.workers(facts),
@@ -458,6 +463,13 @@ impl Judge<'_> {
     fn choice(&mut self, path: &'static str) -> usize {
         self.read(path, |kind, value| match kind {
             Kind::Choice(words) => read::choice(value, words),
+            _ => unreachable!("invariant: {path} is a choice in KEYS"),
+        })
+    }
+
+    fn word(&mut self, path: &'static str) -> &'static str {
+        self.read(path, |kind, value| match kind {
+            Kind::Choice(words) => read::choice(value, words).map(|index| words[index]),
             _ => unreachable!("invariant: {path} is a choice in KEYS"),
         })
     }

@@ -13,7 +13,8 @@ use super::platform::{Hooks, Markers};
 use super::secret::masked;
 use super::units::{period_text, size_text};
 use super::{
-    AccessLog, CommandChoice, Config, Protocol, Readiness, SessionRule, Spawn, Transport, WorkerSource,
+    AccessLog, CommandChoice, Config, Congestion, Protocol, Readiness, SessionRule, Spawn, Transport,
+    WorkerSource,
 };
 
 /// The listing, one key per line, comments aligned, ending with a newline.
@@ -101,6 +102,11 @@ fn value(path: &str, config: &Config) -> Option<String> {
         "listen.port" => listen.port.to_string(),
         "listen.backlog" => listen.backlog.to_string(),
         "listen.send_buffer" => size(listen.send_buffer.unwrap_or(0)),
+        "listen.congestion" => match listen.congestion {
+            Congestion::Auto => "\"auto\"".to_owned(),
+            Congestion::System => "\"system\"".to_owned(),
+            Congestion::Named(name) => format!("\"{name}\""),
+        },
         "threads" => config.threads.to_string(),
         "workers.sockets" => match &workers.source {
             WorkerSource::Sockets(sockets) => list(sockets.iter().map(|path| path.as_os_str())),

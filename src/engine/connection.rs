@@ -5,6 +5,7 @@
 //! Between requests a connection holds no buffer. One that begins with HTTP/2's
 //! preface goes to [`super::h2`].
 
+use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
@@ -73,6 +74,7 @@ pub(super) async fn serve_http1<C: Stream, D: Dial>(
 ) {
     let resting = Resting::new(&plane);
     let (mut has_served, mut request) = (false, None);
+    let takes_pipes = OnceCell::new();
     loop {
         match read_head(&plane, &mut client, &resting, &mut rest, &mut request).await {
             Incoming::Request => {}
@@ -99,7 +101,8 @@ pub(super) async fn serve_http1<C: Stream, D: Dial>(
             let refused = Refused::Malformed("chunked body");
             return refuse(&plane, client, buffer, |id| LocalReply::malformed(&refused, id)).await;
         };
-        let mut exchange = Http1Exchange::new(&plane, &mut client, request, buffer, &mut body, body_len);
+        let mut exchange =
+            Http1Exchange::new(&plane, &mut client, &takes_pipes, request, buffer, &mut body, body_len);
         serve(&plane.proxy, &mut exchange).await;
         let (after, buffer) = exchange.into_rest();
         rest = match after {

@@ -23,6 +23,7 @@ use super::plane::Plane;
 use super::sockets::{Sockets, WorkerStream};
 use crate::clock;
 use crate::config::{Limits, Protocol};
+use crate::listener::Settling;
 use crate::proxy::Proxy;
 use crate::telemetry::say::{self, Seldom};
 use crate::upstream::idle::Idle;
@@ -56,6 +57,8 @@ pub struct Manners {
     pub connect_timeout: Duration,
     /// What workers speak.
     pub protocol: Protocol,
+    /// What sockets of clients need.
+    pub settling: Settling,
 }
 
 /// The running data plane.
@@ -92,10 +95,10 @@ impl DataPlane {
             let thread = std::thread::Builder::new().name(format!("data-{index}")).spawn(move || {
                 let left = Left(running);
                 let serving = run(|| {
-                    let Manners { limits, connect_timeout, protocol, .. } = manners;
+                    let Manners { limits, connect_timeout, protocol, settling, .. } = manners;
                     let sockets = Sockets::new(protocol, limits);
                     let plane = Plane::new(proxy, idle, index, sockets, limits, connect_timeout);
-                    serve_listener(listener, plane, places, orders, to_run)
+                    serve_listener(Front { listener, settling }, plane, places, orders, to_run)
                 });
                 if let Err(error) = serving {
                     say::error(format_args!("data-plane thread {index} could not start: {error}"));
@@ -194,14 +197,29 @@ impl Places {
     }
 }
 
+/// Where clients come from.
+struct Front<L> {
+    listener: L,
+    settling: Settling,
+}
+
+impl Front<tokio::net::TcpListener> {
+    async fn accept(&self) -> io::Result<TcpStream> {
+        let (client, peer) = self.listener.accept().await?;
+        self.settling.settle(&client, peer);
+        Ok(client)
+    }
+}
+
 async fn serve_listener(
-    listener: TcpListener,
+    front: Front<TcpListener>,
     plane: Rc<Plane<Sockets>>,
     places: Places,
     mut orders: watch::Receiver<Order>,
     errands: Option<UnboundedReceiver<Errand>>,
 ) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let Front { listener, settling } = front;
+    let front = Front { listener: tokio::net::TcpListener::from_std(listener)?, settling };
     // Dropped with the thread's work, and its errands with it.
     let mut courier = JoinSet::new();
     if let Some(errands) = errands {
@@ -212,8 +230,8 @@ async fn serve_listener(
     loop {
         tokio::select! {
             taken = places.take(&mut complaint), if place.is_none() => place = taken,
-            accepted = listener.accept(), if place.is_some() => match accepted {
-                Ok((client, _)) => accept(&mut connections, &plane, client, place.take()),
+            accepted = front.accept(), if place.is_some() => match accepted {
+                Ok(client) => accept(&mut connections, &plane, client, place.take()),
                 Err(error) => after_failed_accept(&error, &mut complaint).await,
             },
             Some(_) = connections.join_next() => {}
@@ -227,10 +245,10 @@ async fn serve_listener(
         }
     }
     // Connections that the kernel has accepted already are owed an answer.
-    while let Some(Ok((client, _))) = poll_once(listener.accept()) {
+    while let Some(Ok(client)) = poll_once(front.accept()) {
         accept(&mut connections, &plane, client, None);
     }
-    drop(listener);
+    drop(front);
     plane.drain();
     loop {
         tokio::select! {

@@ -1,5 +1,6 @@
 //! One request on an HTTP/1 client connection, as the walk sees it.
 
+use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::io::{self, Write as _};
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub(super) enum After {
 pub(super) struct Http1Exchange<'a, C, D: Dial> {
     plane: &'a Plane<D>,
     client: &'a mut C,
+    /// What is known about it; see [`Relay::takes_pipes`].
+    takes_pipes: &'a OnceCell<bool>,
     request: &'a Request,
     held: Held,
     /// Bytes of the head at the start of what is held.
@@ -96,6 +99,7 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
     pub(super) fn new(
         plane: &'a Plane<D>,
         client: &'a mut C,
+        takes_pipes: &'a OnceCell<bool>,
         request: &'a Request,
         buffer: Buffer,
         body: &'a mut Body,
@@ -104,6 +108,7 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
         Self {
             plane,
             client,
+            takes_pipes,
             request,
             held: Held::Buffer(buffer),
             head_len: request.head_len,
@@ -285,6 +290,7 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
                 body: &mut *self.body,
                 next,
                 until,
+                pipe: None,
                 written: 0,
                 writes: 0,
                 intact: true,
@@ -303,6 +309,7 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
             answered_early: false,
             body_pace: Pace::new(self.plane.limits.body_timeout),
             write_pace: Pace::new(self.plane.limits.write_timeout),
+            takes_pipes: self.takes_pipes,
         };
         let end = relay.run().await;
         let (intact, until) = (relay.up.intact, relay.up.until);

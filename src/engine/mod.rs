@@ -13,6 +13,8 @@ mod errand;
 mod exchange;
 mod h2;
 mod pace;
+mod passage;
+mod pipe;
 mod plane;
 mod relay;
 mod response;
@@ -23,11 +25,13 @@ mod sockets;
 mod tunnel;
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use self::pipe::Pipe;
 use crate::upstream::pool::Worker;
 
 /// A byte stream as the relay needs it.
@@ -65,6 +69,45 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
 
     /// Whether an idle stream can carry a request: no end, no error, no bytes nobody asked for.
     fn is_quiet(&mut self) -> bool;
+
+    /// Whether bytes can pass between it and a [`Pipe`]: it is a socket of the kernel, and nothing else.
+    fn has_pipes(&self) -> bool {
+        false
+    }
+
+    /// Whether its kernel spaces out what is sent (BBR), which makes passing through pipes dearer than copying.
+    fn is_paced(&self) -> bool {
+        false
+    }
+
+    /// Writes once; `more`: other bytes follow at once, so that a packet may wait for them.
+    fn poll_write_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        _more: bool,
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(self).poll_write(cx, bytes)
+    }
+
+    /// Says that nothing more is expected until the kernel reports it: what was taken into a pipe was all. Bytes
+    /// that are here nevertheless are found by [`Stream::is_quiet`].
+    fn forget_readable(&self) {}
+
+    /// Takes up to `max` bytes into `pipe`, which is empty; zero at the end of its bytes.
+    fn poll_fill_pipe(
+        &mut self,
+        _cx: &mut Context<'_>,
+        _pipe: &mut Pipe,
+        _max: usize,
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// Sends what `pipe`, which is not empty, holds.
+    fn poll_drain_pipe(&mut self, _cx: &mut Context<'_>, _pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
 }
 
 /// Opens streams to workers.

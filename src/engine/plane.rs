@@ -8,6 +8,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::buffer::BufferPool;
+use super::pipe::{Pipe, PipePool};
 use super::{Dial, Stream as _};
 use crate::clock;
 use crate::config::Limits;
@@ -25,6 +26,9 @@ const BACKLOG_PAUSE: Duration = Duration::from_millis(1);
 /// Between two warnings of answers with large heads.
 const LARGE_HEAD_PAUSE: Duration = Duration::from_secs(1);
 
+/// Between two warnings that there is no pipe.
+const NO_PIPE_PAUSE: Duration = Duration::from_secs(60);
+
 /// One data-plane thread.
 pub(super) struct Plane<D: Dial> {
     pub(super) proxy: Arc<Proxy>,
@@ -32,10 +36,12 @@ pub(super) struct Plane<D: Dial> {
     pub(super) thread: usize,
     pub(super) dial: D,
     pub(super) buffers: Rc<BufferPool>,
+    pipes: Rc<PipePool>,
     pub(super) limits: Limits,
     pub(super) connect_timeout: Duration,
     draining: Cell<bool>,
     large_heads: RefCell<Seldom>,
+    missing_pipes: RefCell<Seldom>,
     resting: RefCell<Resters>,
 }
 
@@ -62,10 +68,12 @@ impl<D: Dial> Plane<D> {
             thread,
             dial,
             buffers,
+            pipes: Rc::default(),
             limits,
             connect_timeout,
             draining: Cell::new(false),
             large_heads: RefCell::new(Seldom::every(LARGE_HEAD_PAUSE)),
+            missing_pipes: RefCell::new(Seldom::every(NO_PIPE_PAUSE)),
             resting: RefCell::default(),
         })
     }
@@ -102,6 +110,16 @@ impl<D: Dial> Plane<D> {
              502. Send less of it (cookies?)",
             in_flight.context().id
         ));
+    }
+
+    /// A pipe for a large body; without one the body is copied, which costs more and does the same.
+    pub(super) fn pipe(&self) -> Option<Pipe> {
+        self.pipes.get().unwrap_or_else(|error| {
+            self.missing_pipes.borrow_mut().warn(format_args!(
+                "no pipe for a large body ({error}): it is copied. Raise `ulimit -n`, if it is for want of descriptors"
+            ));
+            None
+        })
     }
 
     /// Keeps a connection for the next request. Before its slot goes back.

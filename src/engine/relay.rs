@@ -5,6 +5,7 @@
 //! other, and an exchange never holds more than its two buffers. Bodies leave
 //! from the buffer they arrived in.
 
+use std::cell::OnceCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -16,6 +17,8 @@ use super::buffer::Buffer;
 use super::departure::{Advice, Answer, CONTINUE, Departure};
 use super::h2::preface::{self, FirstBytes};
 use super::pace::Pace;
+use super::passage::FIRST_READ;
+use super::pipe::Pipe;
 use super::plane::Plane;
 use super::response::{ResponseBytes, Step};
 use super::{Dial, Stream};
@@ -56,6 +59,8 @@ pub(super) struct RequestBytes<'a> {
     /// The verified bytes not yet written: `buffer[next..until]`.
     pub(super) next: usize,
     pub(super) until: usize,
+    /// Body bytes on their way in the kernel; only while none are in the buffer.
+    pub(super) pipe: Option<Pipe>,
     /// Bytes the worker's kernel took.
     pub(super) written: u64,
     /// In how many writes.
@@ -68,7 +73,16 @@ pub(super) struct RequestBytes<'a> {
 
 impl RequestBytes<'_> {
     fn is_done(&self) -> bool {
-        self.stopped || (self.next == self.until && self.body.is_complete())
+        self.stopped || (self.is_flushed() && self.body.is_complete())
+    }
+
+    /// Whether all that was received has left.
+    fn is_flushed(&self) -> bool {
+        self.next == self.until && !self.holds_pipe()
+    }
+
+    fn holds_pipe(&self) -> bool {
+        self.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0)
     }
 }
 
@@ -91,9 +105,11 @@ pub(super) struct Relay<'a, 'g, C, D: Dial> {
     pub(super) body_pace: Pace,
     /// How slowly it may read.
     pub(super) write_pace: Pace,
+    /// Whether bodies may pass through pipes to the client; unknown until one is large enough.
+    pub(super) takes_pipes: &'a OnceCell<bool>,
 }
 
-enum Progress {
+pub(super) enum Progress {
     Moved,
     Waiting,
     Ended(End),
@@ -130,7 +146,9 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
 
     fn poll_request(&mut self, cx: &mut Context<'_>) -> Progress {
         let up = &mut self.up;
-        if up.next < up.until {
+        if up.holds_pipe() {
+            self.drain_up(cx)
+        } else if up.next < up.until {
             let Some(connection) = &mut self.connection else { return Progress::Waiting };
             let bytes = up.buffer.range(up.next, up.until);
             match Pin::new(&mut connection.stream).poll_write(cx, bytes) {
@@ -159,6 +177,10 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
             // Should the exchange end before more comes, nothing of what was sent is left.
             (up.next, up.until) = (up.buffer.start, up.buffer.start);
             up.intact = false;
+            if self.may_pass_up() {
+                return self.fill_up(cx);
+            }
+            let up = &mut self.up;
             match poll_fill(self.client, up.buffer, cx) {
                 Poll::Pending => Progress::Waiting,
                 Poll::Ready(Ok(0) | Err(_)) => Progress::Ended(End::ClientGone),
@@ -178,8 +200,9 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
     }
 
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Progress {
+        self.look_ahead(cx);
         if let Some(bytes) = self.down.pending() {
-            return match Pin::new(&mut *self.client).poll_write(cx, bytes) {
+            return match self.client.poll_write_more(cx, bytes, self.down.holds_pipe()) {
                 Poll::Pending => Progress::Waiting,
                 Poll::Ready(Err(_)) => Progress::Ended(End::ClientGone),
                 Poll::Ready(Ok(count)) => {
@@ -189,6 +212,9 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
                 }
             };
         }
+        if self.down.holds_pipe() {
+            return self.drain_down(cx);
+        }
         if self.down.is_sent() {
             return Progress::Ended(End::Served);
         }
@@ -197,10 +223,16 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
         }
         let Some(connection) = &mut self.connection else { return Progress::Waiting };
         if connection.stream.poll_readable(cx).is_pending() {
+            self.down.release_unused();
             return Progress::Waiting;
         }
+        if self.may_pass_down() {
+            return self.fill_down(cx);
+        }
+        let Some(connection) = &mut self.connection else { return Progress::Waiting };
+        let room = if self.down.has_begun() { usize::MAX } else { FIRST_READ };
         let buffer = self.down.buffer(&self.plane.buffers);
-        match poll_fill(&mut connection.stream, buffer, cx) {
+        match poll_fill_most(&mut connection.stream, buffer, room, cx) {
             Poll::Pending => {
                 self.down.release_unused();
                 Progress::Waiting
@@ -275,7 +307,7 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
         End::Failed(Cause::Protocol(io::Error::new(io::ErrorKind::InvalidData, text)), delivery)
     }
 
-    fn worker_closed(&mut self, error: Option<io::Error>) -> Progress {
+    pub(super) fn worker_closed(&mut self, error: Option<io::Error>) -> Progress {
         if !self.down.has_begun() {
             let reset = error.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionReset);
             let delivery = match &self.connection {
@@ -299,7 +331,7 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
     }
 
     /// The answer is here whole: nothing more is needed of the worker, however slow the client reads.
-    fn worker_is_done(&mut self) {
+    pub(super) fn worker_is_done(&mut self) {
         self.in_flight.finish(Outcome::Served);
         let request_sent = self.up.is_done() && !self.up.stopped;
         self.up.stopped = true;
@@ -330,7 +362,7 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
 
     /// Ready when the client is too slow for the limits.
     fn poll_pace(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let awaits_body = !self.up.is_done() && self.up.next == self.up.until;
+        let awaits_body = !self.up.is_done() && self.up.is_flushed();
         let received = self.up.written;
         if let Poll::Ready(limit) = self.body_pace.poll(awaits_body, || received, cx) {
             let end = self.failed(Cause::SlowBody(limit), Delivery::Something);
@@ -338,7 +370,7 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
         }
         let (client, sent) = (&self.client, self.sent);
         let taken = || sent.saturating_sub(client.untaken());
-        if let Poll::Ready(limit) = self.write_pace.poll(self.down.pending().is_some(), taken, cx) {
+        if let Poll::Ready(limit) = self.write_pace.poll(self.down.has_pending(), taken, cx) {
             return Poll::Ready(self.cut("write", limit, End::ClientGone));
         }
         Poll::Pending
@@ -357,10 +389,10 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
 
     fn poll_departure(&mut self, sent_before: u64, cx: &mut Context<'_>) -> Poll<Advice> {
         // Where the request's body is being read, reading shows the end.
-        if !self.up.is_done() && self.up.next == self.up.until {
+        if !self.up.is_done() && self.up.is_flushed() {
             return Poll::Pending;
         }
-        let answer = match (self.down.has_begun(), self.down.pending().is_some()) {
+        let answer = match (self.down.has_begun(), self.down.has_pending()) {
             _ if self.answered_early => Answer::Early,
             (_, true) => Answer::Flowing,
             (true, false) => Answer::Quiet,
@@ -385,7 +417,19 @@ pub(super) fn poll_fill<S: Stream>(
     buffer: &mut Buffer,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    let mut read = ReadBuf::new(buffer.space());
+    poll_fill_most(stream, buffer, usize::MAX, cx)
+}
+
+/// Reads once, at most `most` bytes, into the free room of `buffer`.
+pub(super) fn poll_fill_most<S: Stream>(
+    stream: &mut S,
+    buffer: &mut Buffer,
+    most: usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let space = buffer.space();
+    let most = most.min(space.len());
+    let mut read = ReadBuf::new(&mut space[..most]);
     ready!(Pin::new(stream).poll_read(cx, &mut read))?;
     let count = read.filled().len();
     buffer.end += count;

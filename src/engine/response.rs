@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::rc::Rc;
 
 use super::buffer::{Buffer, BufferPool};
+use super::pipe::Pipe;
 use crate::config::Limits;
 use crate::config::statuses::Statuses;
 use crate::fc::event;
@@ -64,6 +65,8 @@ pub(super) struct ResponseBytes<'a> {
     /// The bytes for the client not yet written: `buffer[next..until]`.
     next: usize,
     until: usize,
+    /// Body bytes on their way in the kernel, behind those in the buffer.
+    pub(super) pipe: Option<Pipe>,
     /// Bytes of our own that go first.
     own: &'static [u8],
     /// Whether the worker has said anything.
@@ -104,6 +107,7 @@ impl<'a> ResponseBytes<'a> {
             phase: Phase::Head,
             next: 0,
             until: 0,
+            pipe: None,
             own,
             heard: false,
             status: 0,
@@ -130,7 +134,17 @@ impl<'a> ResponseBytes<'a> {
         }
     }
 
-    /// What is left of them.
+    /// Whether bytes wait for the client, in memory or in a pipe.
+    pub(super) fn has_pending(&self) -> bool {
+        self.holds_pipe() || self.pending().is_some()
+    }
+
+    /// Whether body bytes wait for the client in a pipe, behind those in memory.
+    pub(super) fn holds_pipe(&self) -> bool {
+        self.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0)
+    }
+
+    /// What is left of our own.
     pub(super) fn own(&self) -> &'static [u8] {
         self.own
     }
@@ -155,7 +169,7 @@ impl<'a> ResponseBytes<'a> {
 
     /// Whether all of it has left.
     pub(super) fn is_sent(&self) -> bool {
-        matches!(self.phase, Phase::Complete) && self.pending().is_none()
+        matches!(self.phase, Phase::Complete) && !self.has_pending()
     }
 
     /// Whether any byte was received, of an interim answer or of the final one.
@@ -230,10 +244,54 @@ impl<'a> ResponseBytes<'a> {
         buffer
     }
 
+    /// How many of the next bytes are body and go out as they come. Only while nothing is pending.
+    pub(super) fn known_ahead(&self) -> u64 {
+        match &self.phase {
+            Phase::Body { body, reframe: Reframe::No } => body.known_ahead(),
+            _ => 0,
+        }
+    }
+
+    /// Room behind what is pending, for more of a body with a length.
+    pub(super) fn room_behind(&mut self) -> Option<&mut Buffer> {
+        match self.phase {
+            Phase::Body { body: Body::Length(_), reframe: Reframe::No } if self.own.is_empty() => {
+                self.buffer.as_mut().filter(|buffer| buffer.end == self.until)
+            }
+            _ => None,
+        }
+    }
+
+    /// Notes `count` bytes that were put there: how many of them are for the client, and whether they were the
+    /// last.
+    pub(super) fn on_more(&mut self, count: usize) -> (usize, bool) {
+        let mine = usize::try_from(self.known_ahead()).map_or(count, |ahead| count.min(ahead));
+        self.until += mine;
+        self.excess |= mine < count;
+        if let Some(buffer) = &mut self.buffer {
+            buffer.end = self.until;
+        }
+        (mine, self.on_passed(mine as u64))
+    }
+
+    /// Notes body bytes that came in a pipe. True if they were the last.
+    pub(super) fn on_passed(&mut self, count: u64) -> bool {
+        let Phase::Body { body, .. } = &mut self.phase else { return false };
+        body.skip(count);
+        let complete = body.is_complete();
+        if complete {
+            self.phase = Phase::Complete;
+        }
+        complete
+    }
+
     /// Gives the buffer back if it holds nothing: waiting needs none.
     pub(super) fn release_unused(&mut self) {
-        if self.buffer.as_ref().is_some_and(|buffer| buffer.filled().is_empty()) {
+        let Some(buffer) = &self.buffer else { return };
+        let is_spent = self.until > 0 && self.next == self.until && buffer.end == self.until;
+        if is_spent || buffer.filled().is_empty() {
             self.buffer = None;
+            (self.next, self.until) = (0, 0);
         }
     }
 

@@ -8,16 +8,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::h2::back::VirtualWorker;
 use super::h2::links::Links;
+use super::pipe::{self, Pipe};
 use super::{Dial, Stream};
 use crate::config::{Limits, Protocol};
-use crate::sys;
 use crate::telemetry::say;
 use crate::upstream::pool::{Address, Worker};
+use crate::{listener, sys};
 
 /// Opens sockets, and streams on shared sockets, to workers.
 pub(super) struct Sockets {
@@ -140,6 +141,60 @@ impl Stream for TcpStream {
         // A write into a closing TCP connection succeeds and is lost: ask the kernel before each use.
         matches!(sys::peek(self.as_fd()), Ok(sys::Peek::Quiet))
     }
+
+    fn has_pipes(&self) -> bool {
+        true
+    }
+
+    fn is_paced(&self) -> bool {
+        listener::is_paced(self.as_fd())
+    }
+
+    fn poll_write_more(&mut self, cx: &mut Context<'_>, bytes: &[u8], more: bool) -> Poll<io::Result<usize>> {
+        if !more {
+            return Pin::new(self).poll_write(cx, bytes);
+        }
+        let stream = &*self;
+        poll_io(
+            || stream.poll_write_ready(cx),
+            || stream.try_io(Interest::WRITABLE, || pipe::send_more(stream.as_fd(), bytes)),
+        )
+    }
+
+    fn poll_fill_pipe(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+        max: usize,
+    ) -> Poll<io::Result<usize>> {
+        let stream = &*self;
+        poll_io(
+            || stream.poll_read_ready(cx),
+            || stream.try_io(Interest::READABLE, || pipe.fill(stream.as_fd(), max)),
+        )
+    }
+
+    fn poll_drain_pipe(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        let stream = &*self;
+        poll_io(
+            || stream.poll_write_ready(cx),
+            || stream.try_io(Interest::WRITABLE, || pipe.drain(stream.as_fd())),
+        )
+    }
+}
+
+/// Tries as soon as `ready` says so, until a try did not find that it was wrong.
+fn poll_io<T>(
+    mut ready: impl FnMut() -> Poll<io::Result<()>>,
+    mut attempt: impl FnMut() -> io::Result<T>,
+) -> Poll<io::Result<T>> {
+    loop {
+        std::task::ready!(ready())?;
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return Poll::Ready(done),
+        }
+    }
 }
 
 impl Stream for WorkerStream {
@@ -191,6 +246,47 @@ impl Stream for WorkerStream {
             Self::Unix(stream) => sys::untaken(stream.as_fd()),
             Self::Tcp(stream) => stream.untaken(),
             Self::Http2(stream) => stream.untaken(),
+        }
+    }
+
+    fn has_pipes(&self) -> bool {
+        matches!(self, Self::Unix(_) | Self::Tcp(_))
+    }
+
+    fn forget_readable(&self) {
+        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        // It answers what `nothing` says.
+        let _ = match self {
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, nothing),
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, nothing),
+            Self::Http2(_) => Ok(()),
+        };
+    }
+
+    fn poll_fill_pipe(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+        max: usize,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Unix(stream) => poll_io(
+                || stream.poll_read_ready(cx),
+                || stream.try_io(Interest::READABLE, || pipe.fill(stream.as_fd(), max)),
+            ),
+            Self::Tcp(stream) => stream.poll_fill_pipe(cx, pipe, max),
+            Self::Http2(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+        }
+    }
+
+    fn poll_drain_pipe(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Unix(stream) => poll_io(
+                || stream.poll_write_ready(cx),
+                || stream.try_io(Interest::WRITABLE, || pipe.drain(stream.as_fd())),
+            ),
+            Self::Tcp(stream) => stream.poll_drain_pipe(cx, pipe),
+            Self::Http2(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
     }
 

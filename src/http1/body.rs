@@ -36,6 +36,25 @@ impl Body {
         }
     }
 
+    /// How many of the next bytes are content, whatever they are: they need not be looked at.
+    pub fn known_ahead(&self) -> u64 {
+        match self {
+            Self::Length(left) => *left,
+            Self::Chunked(scanner) => scanner.data_left(),
+            Self::UntilClose => u64::MAX,
+        }
+    }
+
+    /// Takes `count` bytes that nobody looked at, at most [`Body::known_ahead`].
+    pub fn skip(&mut self, count: u64) {
+        debug_assert!(count <= self.known_ahead(), "invariant: only content is skipped");
+        match self {
+            Self::Length(left) => *left -= count,
+            Self::Chunked(scanner) => scanner.skip_data(count),
+            Self::UntilClose => {}
+        }
+    }
+
     /// Takes from the front of `input` what belongs to this body; returns how many bytes.
     ///
     /// # Errors
@@ -104,6 +123,28 @@ mod tests {
         let mut body = Body::new(Framing::Length(5));
         assert_eq!(body.take_at_most(b"abcde", 2, |_, _| {}), Ok(2));
         assert_eq!(body, Body::Length(3));
+    }
+
+    #[test]
+    fn content_that_is_certain_can_pass_unseen() {
+        let mut body = Body::new(Framing::Length(5));
+        body.skip(3);
+        assert_eq!((body.known_ahead(), body.is_complete()), (2, false));
+        body.skip(2);
+        assert!(body.is_complete());
+
+        let mut body = Body::new(Framing::Chunked);
+        assert_eq!(body.known_ahead(), 0, "a size comes first");
+        assert_eq!(body.take(b"6\r\nab"), Ok(5));
+        assert_eq!(body.known_ahead(), 4);
+        body.skip(4);
+        assert_eq!(body.known_ahead(), 0, "the end of the chunk comes first");
+        assert_eq!(body.take(b"\r\n0\r\n\r\n"), Ok(7));
+        assert!(body.is_complete());
+
+        let mut body = Body::new(Framing::UntilClose);
+        body.skip(1 << 40);
+        assert_eq!((body.known_ahead(), body.is_complete()), (u64::MAX, false));
     }
 
     #[test]

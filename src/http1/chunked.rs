@@ -160,6 +160,28 @@ impl Scanner {
         self.state == State::Done
     }
 
+    /// Data of the current chunk still to come: zero within framing.
+    pub fn data_left(&self) -> u64 {
+        match self.state {
+            State::Data { left } => left,
+            _ => 0,
+        }
+    }
+
+    /// Consumes `count` bytes of data that nobody looked at, at most [`Scanner::data_left`].
+    pub fn skip_data(&mut self, count: u64) {
+        self.take_data(count);
+    }
+
+    fn take_data(&mut self, count: u64) {
+        let left = self.data_left() - count;
+        if left > 0 {
+            self.state = State::Data { left };
+        } else if matches!(self.state, State::Data { .. }) {
+            self.state = State::DataCr;
+        }
+    }
+
     /// Consumes what of `input` belongs to the message and says how many bytes
     /// that is. `on_data` sees each range of chunk data, in order.
     ///
@@ -195,8 +217,7 @@ impl Scanner {
                 on_part(Part::Data, at..at + here);
                 at += here;
                 room -= here;
-                let left = left - here as u64;
-                self.state = if left == 0 { State::DataCr } else { State::Data { left } };
+                self.take_data(here as u64);
                 continue;
             }
             if let Some((state, len)) = self.stride(&input[at..]) {

@@ -20,6 +20,7 @@ use warmfront::http1::request::Request;
 use warmfront::http1::response::Response;
 use warmfront::http1::rewrite::{HEADROOM, rewrite};
 use warmfront::id::RequestId;
+use warmfront::listener::Settling;
 use warmfront::proxy::Proxy;
 use warmfront::proxy::admission::Gate;
 use warmfront::telemetry::access::{Outcome, Record, Start};
@@ -174,7 +175,9 @@ pub(crate) fn forward(socket: &Path) -> (DataPlane, SocketAddr) {
     listener.set_nonblocking(true).expect("a socket can");
     let address = listener.local_addr().expect("a bound port");
     let limits = Limits::default();
-    let manners = Manners { limits, connections_max: 1000, connect_timeout: DAY, protocol: Protocol::Http1 };
+    let settling = Settling::default();
+    let protocol = Protocol::Http1;
+    let manners = Manners { limits, connections_max: 1000, connect_timeout: DAY, protocol, settling };
     (DataPlane::start(vec![listener], &proxy, manners).expect("a thread"), address)
 }
 

@@ -1,4 +1,5 @@
-//! No allocation per request: the real data plane in this process, a counting allocator, kept connections.
+//! No allocation per request, and a small one per connection: the real data plane in this process, a counting
+//! allocator, kept connections.
 //!
 //! Every thread is counted that does not say that it is a part of the test, so
 //! whatever the data plane may start is. Client and worker are threads of the
@@ -14,14 +15,15 @@ use std::backtrace::Backtrace;
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
 use tokio::sync::Notify;
 use warmfront::clock;
 use warmfront::config::platform::Markers;
@@ -42,6 +44,8 @@ const COUNTED: usize = 125;
 struct Counting;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+/// Bytes of the largest one.
+static LARGEST: AtomicUsize = AtomicUsize::new(0);
 static FIRST: Mutex<Option<String>> = Mutex::new(None);
 
 thread_local! {
@@ -49,10 +53,11 @@ thread_local! {
     static IS_EXEMPT: Cell<bool> = const { Cell::new(false) };
 }
 
-fn note() {
+fn note(bytes: usize) {
     if IS_EXEMPT.get() {
         return;
     }
+    LARGEST.fetch_max(bytes, Ordering::SeqCst);
     if ALLOCATIONS.fetch_add(1, Ordering::SeqCst) == 0 {
         IS_EXEMPT.set(true);
         *FIRST.lock().unwrap() = Some(Backtrace::force_capture().to_string());
@@ -63,7 +68,7 @@ fn note() {
 // SAFETY: everything is done by the system's allocator, with the arguments as they came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note();
+        note(layout.size());
         // SAFETY: the caller keeps the promises that `System` asks for.
         unsafe { System.alloc(layout) }
     }
@@ -74,7 +79,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note();
+        note(size);
         // SAFETY: the pointer came from `System`.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -185,8 +190,8 @@ fn ask(clients: &mut [TcpStream], shape: &Shape, buffer: &mut [u8]) {
     }
 }
 
-/// Allocations of the data plane while it serves [`COUNTED`] requests on each connection.
-fn counted(shape: &Shape, access_log: AccessLog, markers: Markers) -> u64 {
+/// The data plane in front of a worker, and where it listens. The directory holds the worker's socket.
+fn data_plane(access_log: AccessLog, markers: Markers) -> (DataPlane, SocketAddr, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("worker.sock");
     let listener = UnixListener::bind(&path).unwrap();
@@ -227,7 +232,12 @@ fn counted(shape: &Shape, access_log: AccessLog, markers: Markers) -> u64 {
         settling: warmfront::listener::Settling::default(),
     };
     let data = DataPlane::start(vec![front], &proxy, manners).unwrap();
+    (data, address, dir)
+}
 
+/// Allocations of the data plane while it serves [`COUNTED`] requests on each connection.
+fn counted(shape: &Shape, access_log: AccessLog, markers: Markers) -> u64 {
+    let (data, address, _dir) = data_plane(access_log, markers);
     let mut clients: Vec<TcpStream> =
         (0..CONNECTIONS).map(|_| TcpStream::connect(address).unwrap()).collect();
     let mut buffer = vec![0; 8 << 10];
@@ -248,8 +258,15 @@ fn counted(shape: &Shape, access_log: AccessLog, markers: Markers) -> u64 {
     allocations
 }
 
+/// The counters are the process's: one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn requests_on_kept_connections_allocate_nothing() {
+    let _alone = alone();
     IS_EXEMPT.set(true);
     // The counting itself: what would the rest be worth without it?
     thread::spawn(|| drop(std::hint::black_box(Box::new(7)))).join().unwrap();
@@ -270,4 +287,21 @@ fn requests_on_kept_connections_allocate_nothing() {
             }
         }
     }
+}
+
+#[test]
+fn a_connection_is_one_allocation_of_two_and_a_half_kib() {
+    let _alone = alone();
+    IS_EXEMPT.set(true);
+    let (data, address, _dir) = data_plane(AccessLog::Off, Markers::Off);
+    let (shape, mut buffer) = (&shapes()[0], vec![0; 8 << 10]);
+    // The first one finds everything that threads keep.
+    ask(&mut [TcpStream::connect(address).unwrap()], shape, &mut buffer);
+    LARGEST.store(0, Ordering::SeqCst);
+    let mut client = [TcpStream::connect(address).unwrap()];
+    ask(&mut client, shape, &mut buffer);
+    let largest = LARGEST.load(Ordering::SeqCst);
+    data.order(Order::Leave);
+    data.join();
+    assert!((1_000..=2_560).contains(&largest), "{largest} bytes");
 }

@@ -149,9 +149,9 @@ pub const KEYS: &[Key] = &[
         "listen.congestion",
         Choice(&["auto", "system", "cubic", "reno", "bbr"]),
         "auto",
-        "TCP congestion control towards clients. BBR, some systems' choice, spaces out what is sent, which costs a \
-         third of a large download and nothing is won where no line is shared. auto: cubic for clients on \
-         loopback and private networks, as the platform's gateway is, the system's for others.",
+        "TCP congestion control towards clients. BBR, some systems' choice, spaces out what is sent: that costs much of \
+         a large download, and wins nothing on loopback. auto: cubic for clients on loopback and private networks, \
+         as the platform's gateway is, the system's for others.",
     ),
     Key::new(
         "threads",

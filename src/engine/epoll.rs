@@ -98,7 +98,7 @@ impl DataPlane {
                     let Manners { limits, connect_timeout, protocol, settling, .. } = manners;
                     let sockets = Sockets::new(protocol, limits);
                     let plane = Plane::new(proxy, idle, index, sockets, limits, connect_timeout);
-                    serve_listener(Front { listener, settling }, plane, places, orders, to_run)
+                    serve_listener(listener, settling, plane, places, orders, to_run)
                 });
                 if let Err(error) = serving {
                     say::error(format_args!("data-plane thread {index} could not start: {error}"));
@@ -197,29 +197,20 @@ impl Places {
     }
 }
 
-/// Where clients come from.
-struct Front<L> {
-    listener: L,
-    settling: Settling,
-}
-
-impl Front<tokio::net::TcpListener> {
-    async fn accept(&self) -> io::Result<TcpStream> {
-        let (client, peer) = self.listener.accept().await?;
-        self.settling.settle(&client, peer);
-        Ok(client)
-    }
-}
-
 async fn serve_listener(
-    front: Front<TcpListener>,
+    listener: TcpListener,
+    settling: Settling,
     plane: Rc<Plane<Sockets>>,
     places: Places,
     mut orders: watch::Receiver<Order>,
     errands: Option<UnboundedReceiver<Errand>>,
 ) -> io::Result<()> {
-    let Front { listener, settling } = front;
-    let front = Front { listener: tokio::net::TcpListener::from_std(listener)?, settling };
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let next = async || {
+        let (client, peer) = listener.accept().await?;
+        settling.settle(&client, peer);
+        Ok(client)
+    };
     // Dropped with the thread's work, and its errands with it.
     let mut courier = JoinSet::new();
     if let Some(errands) = errands {
@@ -230,7 +221,7 @@ async fn serve_listener(
     loop {
         tokio::select! {
             taken = places.take(&mut complaint), if place.is_none() => place = taken,
-            accepted = front.accept(), if place.is_some() => match accepted {
+            accepted = next(), if place.is_some() => match accepted {
                 Ok(client) => accept(&mut connections, &plane, client, place.take()),
                 Err(error) => after_failed_accept(&error, &mut complaint).await,
             },
@@ -245,10 +236,10 @@ async fn serve_listener(
         }
     }
     // Connections that the kernel has accepted already are owed an answer.
-    while let Some(Ok(client)) = poll_once(front.accept()) {
+    while let Some(Ok(client)) = poll_once(next()) {
         accept(&mut connections, &plane, client, None);
     }
-    drop(front);
+    drop(listener);
     plane.drain();
     loop {
         tokio::select! {
@@ -264,9 +255,10 @@ fn accept(
     client: TcpStream,
     place: Option<OwnedSemaphorePermit>,
 ) {
-    let serving = serve_connection(Rc::clone(plane), client);
+    let plane = Rc::clone(plane);
     connections.spawn_local(async move {
-        serving.await;
+        // Made in here: a future that is captured and then awaited has its place twice in every idle connection.
+        serve_connection(plane, client).await;
         drop(place);
     });
 }

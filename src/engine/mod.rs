@@ -94,12 +94,12 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
     /// that are here nevertheless are found by [`Stream::is_quiet`].
     fn forget_readable(&self) {}
 
-    /// Takes up to `max` bytes into `pipe`, which is empty; zero at the end of its bytes.
+    /// Takes some of the `ahead` bytes that may pass into `pipe`, which is empty; zero at the end of its bytes.
     fn poll_fill_pipe(
         &mut self,
         _cx: &mut Context<'_>,
         _pipe: &mut Pipe,
-        _max: usize,
+        _ahead: u64,
     ) -> Poll<io::Result<usize>> {
         Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
     }

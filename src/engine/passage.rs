@@ -6,7 +6,6 @@
 
 use std::task::{Context, Poll};
 
-use super::pipe::PIPE_BYTES;
 use super::relay::{End, Progress, Relay, poll_fill};
 use super::{Dial, Stream};
 
@@ -38,7 +37,7 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
     pub(super) fn fill_up(&mut self, cx: &mut Context<'_>) -> Progress {
         let up = &mut self.up;
         let Some(pipe) = &mut up.pipe else { return Progress::Waiting };
-        match self.client.poll_fill_pipe(cx, pipe, at_once(up.body.known_ahead())) {
+        match self.client.poll_fill_pipe(cx, pipe, up.body.known_ahead()) {
             Poll::Pending => Progress::Waiting,
             Poll::Ready(Ok(0) | Err(_)) => Progress::Ended(End::ClientGone),
             Poll::Ready(Ok(count)) => {
@@ -90,7 +89,7 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
         let (Some(connection), Some(pipe)) = (&mut self.connection, &mut self.down.pipe) else {
             return Progress::Waiting;
         };
-        match connection.stream.poll_fill_pipe(cx, pipe, at_once(ahead)) {
+        match connection.stream.poll_fill_pipe(cx, pipe, ahead) {
             Poll::Pending => {
                 self.down.release_unused();
                 Progress::Waiting
@@ -127,8 +126,7 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
         }
         if self.may_pass_down() {
             if let (Some(connection), Some(pipe)) = (&mut self.connection, &mut self.down.pipe)
-                && let Poll::Ready(Ok(count @ 1..)) =
-                    connection.stream.poll_fill_pipe(cx, pipe, at_once(ahead))
+                && let Poll::Ready(Ok(count @ 1..)) = connection.stream.poll_fill_pipe(cx, pipe, ahead)
             {
                 self.on_passed_down(count);
             }
@@ -158,9 +156,4 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
             self.worker_is_done();
         }
     }
-}
-
-/// How much of what is ahead one pipe takes.
-fn at_once(ahead: u64) -> usize {
-    usize::try_from(ahead).unwrap_or(usize::MAX).min(PIPE_BYTES)
 }

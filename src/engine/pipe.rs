@@ -14,7 +14,7 @@ use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice
 
 /// Bytes one pipe takes: no socket hands over much more at once, and a user without privileges may have 64 MiB
 /// of pipes (`fs.pipe-user-pages-soft`).
-pub(super) const PIPE_BYTES: usize = 256 << 10;
+const PIPE_BYTES: usize = 256 << 10;
 /// Pipes of one thread at a time, two descriptors each; more bodies at once are copied.
 const PIPES_MAX: usize = 64;
 
@@ -69,19 +69,20 @@ impl Ends {
 }
 
 impl Pipe {
-    /// Bytes in it.
-    pub(super) fn held(&self) -> usize {
-        self.held
+    /// Whether bytes are in it.
+    pub(super) fn holds_bytes(&self) -> bool {
+        self.held > 0
     }
 
-    /// Takes what was received on `socket`, up to `max` bytes; zero at the end of its bytes. Only while empty.
+    /// Takes what was received on `socket`, of the `ahead` bytes that may pass; zero at the end of its bytes.
+    /// Only while empty.
     ///
     /// # Errors
     /// `WouldBlock` while there is nothing, else what a read would say.
-    pub(super) fn fill(&mut self, socket: BorrowedFd<'_>, max: usize) -> io::Result<usize> {
+    pub(super) fn fill(&mut self, socket: BorrowedFd<'_>, ahead: u64) -> io::Result<usize> {
         debug_assert_eq!(self.held, 0, "invariant: see the head of this file");
         let Some(ends) = &self.ends else { return Ok(0) };
-        let max = max.min(PIPE_BYTES);
+        let max = usize::try_from(ahead).map_or(PIPE_BYTES, |ahead| ahead.min(PIPE_BYTES));
         self.held = splice(socket, None, &ends.into, None, max, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?;
         Ok(self.held)
     }

@@ -1,9 +1,10 @@
 //! Bytes of one exchange, both ways at once, between a client and a worker.
 //!
 //! A hand-written poll function: write at once, wait only when a side is slow,
-//! read only when the last bytes have left. So each side's slowness stops the
-//! other, and an exchange never holds more than its two buffers. Bodies leave
-//! from the buffer they arrived in.
+//! read only when the last bytes have left or there is room behind them. So each
+//! side's slowness stops the other, and an exchange never holds more than its two
+//! buffers, or pipes in their place ([`super::passage`]). Bodies leave from the
+//! buffer they arrived in.
 
 use std::cell::OnceCell;
 use std::io;
@@ -82,7 +83,7 @@ impl RequestBytes<'_> {
     }
 
     fn holds_pipe(&self) -> bool {
-        self.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0)
+        self.pipe.as_ref().is_some_and(Pipe::holds_bytes)
     }
 }
 

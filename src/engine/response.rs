@@ -141,7 +141,7 @@ impl<'a> ResponseBytes<'a> {
 
     /// Whether body bytes wait for the client in a pipe, behind those in memory.
     pub(super) fn holds_pipe(&self) -> bool {
-        self.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0)
+        self.pipe.as_ref().is_some_and(Pipe::holds_bytes)
     }
 
     /// What is left of our own.
@@ -244,7 +244,7 @@ impl<'a> ResponseBytes<'a> {
         buffer
     }
 
-    /// How many of the next bytes are body and go out as they come. Only while nothing is pending.
+    /// How many of the next bytes from the worker are body and go out as they come.
     pub(super) fn known_ahead(&self) -> u64 {
         match &self.phase {
             Phase::Body { body, reframe: Reframe::No } => body.known_ahead(),

@@ -165,12 +165,12 @@ impl Stream for TcpStream {
         &mut self,
         cx: &mut Context<'_>,
         pipe: &mut Pipe,
-        max: usize,
+        ahead: u64,
     ) -> Poll<io::Result<usize>> {
         let stream = &*self;
         poll_io(
             || stream.poll_read_ready(cx),
-            || stream.try_io(Interest::READABLE, || pipe.fill(stream.as_fd(), max)),
+            || stream.try_io(Interest::READABLE, || pipe.fill(stream.as_fd(), ahead)),
         )
     }
 
@@ -267,14 +267,14 @@ impl Stream for WorkerStream {
         &mut self,
         cx: &mut Context<'_>,
         pipe: &mut Pipe,
-        max: usize,
+        ahead: u64,
     ) -> Poll<io::Result<usize>> {
         match self {
             Self::Unix(stream) => poll_io(
                 || stream.poll_read_ready(cx),
-                || stream.try_io(Interest::READABLE, || pipe.fill(stream.as_fd(), max)),
+                || stream.try_io(Interest::READABLE, || pipe.fill(stream.as_fd(), ahead)),
             ),
-            Self::Tcp(stream) => stream.poll_fill_pipe(cx, pipe, max),
+            Self::Tcp(stream) => stream.poll_fill_pipe(cx, pipe, ahead),
             Self::Http2(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
     }

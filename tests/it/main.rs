@@ -16,6 +16,7 @@ mod h2_abuse;
 mod h2_worker;
 mod keepalive;
 mod limits;
+mod passage;
 #[cfg(feature = "loadtest")]
 mod peers;
 mod policy;

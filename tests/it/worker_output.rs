@@ -212,8 +212,9 @@ fn a_line_of_a_megabyte_arrives_whole_in_marked_pieces() {
 
 #[test]
 fn fc36_a_worker_answers_promptly_while_nobody_reads_what_it_writes() {
-    // The shell stands between the sidecar and its stdout: a pipe that nobody reads until told to.
-    let sidecar = Setup::wrapped(&["sh", "-c", "mkfifo go; \"$@\" | { read line <go; cat; }", "sh"])
+    // The sidecar, in the shell's place, writes into a pipe that nobody reads until told to.
+    let script = "mkfifo go out; { read line <go; cat; } <out & exec \"$@\" >out";
+    let sidecar = Setup::wrapped(&["sh", "-c", script, "sh"])
         .worker(["node", "server.js"])
         .file("server.js", NODE)
         .flag("--workers", "1")

@@ -478,8 +478,9 @@ fn a_worker_that_answers_with_settings_is_asked_again_in_http2() {
     client.send(post("/", "body"));
     let mut connection = worker.accept();
     assert!(connection.head().starts_with("POST / HTTP/1.1\r\n"));
-    // Byte by byte: it is no answer until it is a whole frame's head.
-    connection.send_singly(frame(kind::SETTINGS, flag::NONE, 0, &[0, 3, 0, 0, 0, 100]));
+    // Byte by byte: it is no answer until it is a whole frame's head, and with that the connection is closed.
+    let settings = frame(kind::SETTINGS, flag::NONE, 0, &[0, 3, 0, 0, 0, 100]);
+    connection.send_singly(&settings[..settings.len() - 6]);
     let mut connection = worker.accept();
     greet(&mut connection);
     let stream = opened(&mut connection).stream;

@@ -10,11 +10,15 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::ptr;
 use std::sync::OnceLock;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Asks a process to end.
 pub const TERM: i32 = libc::SIGTERM;
@@ -282,6 +286,16 @@ pub fn has_left(socket: BorrowedFd<'_>) -> bool {
     // SAFETY: one valid pollfd is passed with the count 1; a zero timeout never waits.
     let count = unsafe { libc::poll(&raw mut asked, 1, 0) };
     count == 1 && asked.revents & (libc::POLLHUP | libc::POLLERR) != 0
+}
+
+/// Registers `stream` with the runtime, for the events of `interest` alone: its own sockets always have both.
+///
+/// # Errors
+/// If the kernel refuses; `stream` is closed then.
+pub fn register(stream: UnixStream, interest: Interest) -> io::Result<AsyncFd<UnixStream>> {
+    // WHY: the safe way is deprecated, since a type may change its descriptor behind the runtime's back.
+    // SAFETY: a UnixStream is one open descriptor for its whole life, and who borrows it cannot close it.
+    Ok(unsafe { AsyncFd::register_with_interest(stream, interest) }?)
 }
 
 /// Bytes in a stream socket's send queue: written, but not taken by the peer's kernel yet.

@@ -1,326 +1,197 @@
-//! One client connection: heads in, exchanges out, until somebody has a reason to end it.
+//! One client connection: rests until somebody has a reason to speak, or to end it.
 //!
 //! No timeout unless configured, no request cap, no lifetime: the platform keeps its
 //! connections for as long as it likes, and closing one first costs its next POST.
-//! Between requests a connection holds no buffer. One that begins with HTTP/2's
-//! preface goes to [`super::h2`].
+//! At rest a connection holds no buffer and no [`super::workspace`]. One that begins
+//! with HTTP/2's preface goes to [`super::h2`].
+//!
+//! A future by hand: ten thousand that rest are to cost what they say here, not what
+//! the compiler lays out for everything that they might do.
 
-use std::cell::OnceCell;
-use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
-use std::time::Duration;
-
-use tokio::io::AsyncWriteExt as _;
+use std::task::{Context, Poll, ready};
 
 use super::buffer::Buffer;
-use super::exchange::{After, Http1Exchange};
+use super::conversation::{Speaker, converse, fill, linger};
 use super::h2::front;
 use super::h2::preface::{self, FirstBytes};
 use super::pace::within;
+use super::passage::FIRST_READ;
 use super::plane::{Plane, Resting};
-use super::relay::poll_fill;
+use super::relay::poll_fill_most;
+use super::workspace::{Workspace, Workspaces};
 use super::{Dial, Stream};
-use crate::clock;
-use crate::fc::policy;
-use crate::http1::Parsed;
-use crate::http1::body::Body;
-use crate::http1::request::{Refused, Request};
-use crate::id::RequestId;
-use crate::proxy::exchange::Head;
-use crate::proxy::in_flight::Context;
-use crate::proxy::reply::LocalReply;
-use crate::proxy::serve::serve;
+use crate::clock::{self, Timer};
 use crate::telemetry::tally::{Count, count};
 
-/// After a closing answer: how long and how much is still read, so that unread bytes do not
-/// turn our close into a reset that destroys the answer on its way.
-/// The bytes are what a client still sends of one large body; time is what really bounds it.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES_MAX: usize = 64 << 20;
+/// What a conversation begins with: who speaks, and what was said so far.
+type Beginning<C> = (Speaker<C>, Buffer);
 
-/// Serves `client`, in the protocol in which it begins, until it leaves, or until a rule of HTTP or a
-/// drain ends the connection.
-pub(super) async fn serve_connection<C: Stream, D: Dial>(plane: Rc<Plane<D>>, mut client: C) {
-    let resting = Resting::new(&plane);
-    let limits = &plane.limits;
-    let first = within(limits.idle_timeout, first_bytes(&plane, &mut client, &resting)).await;
-    let Some(Ok(mut buffer)) = first else { return };
-    loop {
-        match preface::look(buffer.filled()) {
-            FirstBytes::Other => break,
-            FirstBytes::Http2 => {
-                let first = buffer.filled().to_vec();
-                drop(buffer);
-                // Boxed: connections that speak HTTP/1 need not make room for it.
-                return Box::pin(front::serve(&plane, client, first, &resting)).await;
-            }
-            FirstBytes::Open => {
-                if within(limits.head_timeout, fill(&mut buffer, &mut client)).await != Some(true) {
-                    return;
-                }
-            }
-        }
-    }
-    drop(resting);
-    serve_http1(plane, client, Some(buffer)).await;
+/// Where the conversations of a thread's connections are held.
+pub(super) type Conversations<C> = Workspaces<Beginning<C>, Option<Speaker<C>>>;
+
+/// Room for conversations with clients behind streams `C`.
+pub(super) fn conversations<C: Stream + 'static, D: Dial>(plane: &Rc<Plane<D>>) -> Rc<Conversations<C>> {
+    let plane = Rc::clone(plane);
+    let work = move |(speaker, first)| {
+        let plane = Rc::clone(&plane);
+        async move { converse(&plane, speaker, first).await }
+    };
+    Rc::new(Workspaces::new(work))
 }
 
-/// Serves a `client` that speaks HTTP/1 and has said `rest` so far.
-pub(super) async fn serve_http1<C: Stream, D: Dial>(
+/// What few connections ever do; boxed, so that the others need not make room for it. It ends the connection, or
+/// in the beginning of a conversation.
+type Aside<C> = Pin<Box<dyn Future<Output = Option<Beginning<C>>>>>;
+
+/// Serves a client until it leaves, or until a rule of HTTP or a drain ends the connection.
+pub(super) struct Connection<C: Stream + 'static, D: Dial> {
     plane: Rc<Plane<D>>,
-    mut client: C,
-    mut rest: Option<Buffer>,
-) {
-    let resting = Resting::new(&plane);
-    let (mut has_served, mut request) = (false, None);
-    let takes_pipes = OnceCell::new();
-    loop {
-        match read_head(&plane, &mut client, &resting, &mut rest, &mut request).await {
-            Incoming::Request => {}
-            Incoming::Nothing => {
-                rest = None;
-                continue;
-            }
-            Incoming::End => return count(Count::ClientClosed),
-            // What was answered before may still be on its way, and a next request too.
-            Incoming::Over if has_served => return linger(client, plane.buffers.get()).await,
-            Incoming::Over => return,
-            Incoming::Refused(refused) => {
-                let buffer = rest.take().unwrap_or_else(|| plane.buffers.get());
-                return refuse(&plane, client, buffer, |id| LocalReply::malformed(&refused, id)).await;
-            }
-            Incoming::Slow(limit) => {
-                let buffer = plane.buffers.get();
-                return refuse(&plane, client, buffer, |id| LocalReply::slow_head(limit, id)).await;
-            }
-        }
-        let (Some(request), Some(buffer)) = (&request, rest.take()) else { continue };
-        let mut body = Body::new(request.framing);
-        let Ok(body_len) = body.take(&buffer.filled()[request.head_len..]) else {
-            let refused = Refused::Malformed("chunked body");
-            return refuse(&plane, client, buffer, |id| LocalReply::malformed(&refused, id)).await;
-        };
-        let mut exchange =
-            Http1Exchange::new(&plane, &mut client, &takes_pipes, request, buffer, &mut body, body_len);
-        serve(&plane.proxy, &mut exchange).await;
-        let (after, buffer) = exchange.into_rest();
-        rest = match after {
-            After::Abort => return,
-            After::Close if !request.persistent && body.is_complete() && buffer.filled().is_empty() => {
-                // The client said that nothing follows: the close cannot turn into a reset.
-                let _ = client.shutdown().await;
-                return;
-            }
-            After::Close => return linger(client, buffer).await,
-            After::KeepAlive if body.is_complete() => Some(buffer),
-            After::KeepAlive => match discard(&plane, &mut client, &mut body, buffer).await {
-                Discarded::All(buffer) => Some(buffer),
-                Discarded::Gone => return,
-                Discarded::TooMuch(buffer) => return linger(client, buffer).await,
-            },
-        };
-        rest = rest.filter(|buffer| !buffer.filled().is_empty());
-        has_served = true;
-    }
+    conversations: Rc<Conversations<C>>,
+    resting: Resting<D>,
+    state: State<C>,
+    /// Judges the protocol, once.
+    on_first_bytes: Option<fn(Rc<Plane<D>>, C, Buffer) -> Aside<C>>,
 }
 
-enum Incoming {
-    Request,
-    Refused(Refused),
-    /// Empty lines only; the connection is idle.
-    Nothing,
-    /// The client has left.
-    End,
-    /// The head was not complete within this time.
-    Slow(Duration),
-    /// No request has begun, and none shall: the thread drains, or `limits.idle_timeout` is over.
+enum State<C> {
+    Resting {
+        speaker: Speaker<C>,
+        /// What is left of `limits.idle_timeout`.
+        patience: Option<Box<Timer>>,
+    },
+    Talking(Workspace<Beginning<C>, Option<Speaker<C>>>),
+    Aside(Aside<C>),
     Over,
 }
 
-/// Reads a head behind what `buffer` holds so far. It stands at the start of `buffer` then, and what it says
-/// in `request`: both are put into their places here, since every future would copy what it hands on.
-async fn read_head<C: Stream, D: Dial>(
-    plane: &Plane<D>,
-    client: &mut C,
-    resting: &Resting<'_, D>,
-    buffer: &mut Option<Buffer>,
-    request: &mut Option<Request>,
-) -> Incoming {
-    let buffer = match buffer {
-        Some(buffer) => {
-            buffer.compact();
-            buffer
-        }
-        None => {
-            let first = first_bytes(plane, client, resting);
-            let first = match plane.limits.idle_timeout {
-                None => first.await,
-                Some(limit) => clock::timeout(limit, first).await.unwrap_or(Err(Incoming::Over)),
-            };
-            match first {
-                Ok(first) => buffer.insert(first),
-                Err(end) => return end,
-            }
-        }
-    };
-    match plane.limits.head_timeout {
-        None => rest_of_head(plane, client, buffer, request).await,
-        Some(limit) => {
-            let head = clock::timeout(limit, rest_of_head(plane, client, buffer, request));
-            head.await.unwrap_or(Incoming::Slow(limit))
-        }
-    }
+/// How a rest ends without a request.
+enum Silence {
+    /// The client has left.
+    Gone,
+    /// No request shall begin: the thread drains, or `limits.idle_timeout` is over.
+    Over,
 }
 
-/// Reads on until a head is complete or cannot become one.
-async fn rest_of_head<C: Stream, D: Dial>(
-    plane: &Plane<D>,
-    client: &mut C,
-    buffer: &mut Buffer,
-    request: &mut Option<Request>,
-) -> Incoming {
-    // A head is looked at when a line may have ended, not for every byte of a slow sender.
-    let mut seen = 0;
-    loop {
-        if skip_empty_lines(buffer) {
-            if buffer.filled().is_empty() {
-                return Incoming::Nothing;
-            }
-            seen = 0;
-        }
-        let news = &buffer.filled()[seen..];
-        if seen == 0 || news.contains(&b'\n') || buffer.filled().len() >= plane.limits.head_bytes {
-            match Request::parse(buffer.filled(), &plane.limits) {
-                Ok(Parsed::Complete(sound)) => {
-                    policy::apply(&plane.proxy.headers, buffer.filled(), request.insert(sound));
-                    return Incoming::Request;
-                }
-                Ok(Parsed::Partial) => {}
-                Err(refused) => return Incoming::Refused(refused),
-            }
-        }
-        seen = buffer.filled().len();
-        if !fill(buffer, client).await {
-            return Incoming::End;
-        }
+impl<C: Stream + 'static, D: Dial> Connection<C, D> {
+    /// With a `client` that may speak HTTP/1 or HTTP/2.
+    pub(super) fn new(plane: Rc<Plane<D>>, conversations: Rc<Conversations<C>>, client: C) -> Self {
+        Self { on_first_bytes: Some(judge), ..Self::http1(plane, conversations, client) }
     }
-}
 
-/// Empty lines before a request are no part of it (RFC 9112 §2.2), and not every worker ignores them.
-/// True if there were any.
-fn skip_empty_lines(buffer: &mut Buffer) -> bool {
-    let lines = buffer.filled().chunks_exact(2).take_while(|pair| *pair == b"\r\n").count();
-    buffer.start += 2 * lines;
-    if lines > 0 {
-        buffer.compact();
+    /// With a `client` that speaks HTTP/1.
+    pub(super) fn http1(plane: Rc<Plane<D>>, conversations: Rc<Conversations<C>>, client: C) -> Self {
+        let state = State::Resting { speaker: Speaker::new(client), patience: None };
+        Self { resting: Resting::new(&plane), plane, conversations, state, on_first_bytes: None }
     }
-    lines > 0
-}
 
-/// Waits for the first bytes of a request, holding nothing meanwhile.
-async fn first_bytes<C: Stream, D: Dial>(
-    plane: &Plane<D>,
-    client: &mut C,
-    resting: &Resting<'_, D>,
-) -> Result<Buffer, Incoming> {
-    poll_fn(|cx| {
+    /// Waits for the first bytes of a request, holding nothing meanwhile.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Result<Buffer, Silence>> {
+        let State::Resting { speaker, patience } = &mut self.state else {
+            return Poll::Ready(Err(Silence::Over));
+        };
         // Bytes first: a request that is here already is served even while draining.
-        if client.poll_readable(cx).is_ready() {
-            let mut buffer = plane.buffers.get();
-            match poll_fill(client, &mut buffer, cx) {
+        if speaker.stream.poll_readable(cx).is_ready() {
+            let mut buffer = self.plane.buffers.get();
+            match poll_fill_most(&mut speaker.stream, &mut buffer, FIRST_READ, cx) {
                 Poll::Ready(Ok(count)) if count > 0 => return Poll::Ready(Ok(buffer)),
-                Poll::Ready(_) => return Poll::Ready(Err(Incoming::End)),
+                Poll::Ready(_) => return Poll::Ready(Err(Silence::Gone)),
                 // The runtime calls a new socket readable before it has asked.
                 Poll::Pending => {}
             }
         }
-        if plane.is_draining() {
-            return Poll::Ready(Err(Incoming::Over));
+        if self.plane.is_draining() {
+            return Poll::Ready(Err(Silence::Over));
         }
-        resting.register(cx.waker());
-        Poll::Pending
-    })
-    .await
-}
-
-/// Reads once; false at the end.
-async fn fill<C: Stream>(buffer: &mut Buffer, client: &mut C) -> bool {
-    let read = poll_fn(|cx| poll_fill(client, buffer, cx)).await;
-    matches!(read, Ok(count) if count > 0)
-}
-
-async fn refuse<C: Stream, D: Dial>(
-    plane: &Plane<D>,
-    mut client: C,
-    buffer: Buffer,
-    reply: impl FnOnce(RequestId) -> LocalReply,
-) {
-    let received = buffer.filled().len();
-    let head = Head {
-        method: b"-",
-        target: b"-",
-        request_id: None,
-        control_path: None,
-        names_service: false,
-        last_hop: None,
-        received,
-    };
-    let context = Context::begin(&plane.proxy, head);
-    let reply = reply(context.id);
-    let bytes = reply.to_bytes(true, false);
-    context.finish_locally(&reply, bytes.len());
-    if let Some(Ok(())) = within(plane.limits.write_timeout, client.write_all(&bytes)).await {
-        linger(client, buffer).await;
+        self.resting.register(cx.waker());
+        let Some(limit) = self.plane.limits.idle_timeout else { return Poll::Pending };
+        let patience = patience.get_or_insert_with(|| Box::new(clock::timer(limit)));
+        Pin::new(&mut **patience).poll(cx).map(|()| Err(Silence::Over))
     }
-}
 
-enum Discarded {
-    All(Buffer),
-    TooMuch(Buffer),
-    Gone,
-}
-
-/// Reads the rest of a body that nobody wants, so that the next request can be found behind it.
-async fn discard<C: Stream, D: Dial>(
-    plane: &Plane<D>,
-    client: &mut C,
-    body: &mut Body,
-    mut buffer: Buffer,
-) -> Discarded {
-    let mut discarded = 0;
-    loop {
-        let Ok(taken) = body.take(buffer.filled()) else { return Discarded::TooMuch(buffer) };
-        buffer.start += taken;
-        discarded += taken as u64;
-        if body.is_complete() {
-            return Discarded::All(buffer);
-        }
-        if discarded > plane.limits.discard_bytes {
-            return Discarded::TooMuch(buffer);
-        }
-        buffer.clear();
-        if within(plane.limits.body_timeout, fill(&mut buffer, client)).await != Some(true) {
-            return Discarded::Gone;
-        }
-    }
-}
-
-/// Closes so that what was sent arrives: our side first, then reads for a while.
-async fn linger<C: Stream>(mut client: C, mut buffer: Buffer) {
-    if client.shutdown().await.is_err() {
-        return;
-    }
-    let drained = async {
-        let mut total = 0;
-        while total < LINGER_BYTES_MAX {
-            buffer.clear();
-            match poll_fn(|cx| poll_fill(&mut client, &mut buffer, cx)).await {
-                Ok(count) if count > 0 => total += count,
-                _ => return,
+    /// What follows a rest; `None`: nothing.
+    fn after_rest(&mut self, rest: Result<Buffer, Silence>) -> Option<State<C>> {
+        let State::Resting { speaker, .. } = std::mem::replace(&mut self.state, State::Over) else {
+            return None;
+        };
+        match rest {
+            Ok(first) => Some(match self.on_first_bytes.take() {
+                Some(judge) if preface::look(first.filled()) != FirstBytes::Other => {
+                    State::Aside(judge(Rc::clone(&self.plane), speaker.stream, first))
+                }
+                _ => State::Talking(self.conversations.begin((speaker, first))),
+            }),
+            Err(_) if !speaker.has_served => None,
+            Err(Silence::Gone) => {
+                count(Count::ClientClosed);
+                None
+            }
+            // What was answered before may still be on its way, and a next request too.
+            Err(Silence::Over) => {
+                let buffer = self.plane.buffers.get();
+                Some(State::Aside(Box::pin(async move {
+                    linger(speaker.stream, buffer).await;
+                    None
+                })))
             }
         }
-    };
-    // Time is up or bytes are: either way the answer has had its chance.
-    let _ = clock::timeout(LINGER, drained).await;
+    }
+}
+
+/// Of bytes that are the beginning of HTTP/2's preface, or all of it. Serves who goes on to speak HTTP/2.
+fn judge<C: Stream + 'static, D: Dial>(plane: Rc<Plane<D>>, mut client: C, mut first: Buffer) -> Aside<C> {
+    Box::pin(async move {
+        loop {
+            match preface::look(first.filled()) {
+                FirstBytes::Other => return Some((Speaker::new(client), first)),
+                FirstBytes::Http2 => {
+                    let said = first.filled().to_vec();
+                    drop(first);
+                    front::serve(&plane, client, said).await;
+                    return None;
+                }
+                FirstBytes::Open => {
+                    let limit = plane.limits.head_timeout;
+                    if within(limit, fill(&mut first, &mut client)).await != Some(true) {
+                        return None;
+                    }
+                }
+            }
+        }
+    })
+}
+
+impl<C: Stream + 'static, D: Dial> Future for Connection<C, D> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        loop {
+            let next = match &mut this.state {
+                State::Resting { .. } => {
+                    let rest = ready!(this.poll_rest(cx));
+                    this.after_rest(rest)
+                }
+                State::Talking(workspace) => {
+                    let back = ready!(workspace.poll(cx));
+                    if let State::Talking(workspace) = std::mem::replace(&mut this.state, State::Over) {
+                        this.conversations.take_back(workspace);
+                    }
+                    back.map(|speaker| State::Resting { speaker, patience: None })
+                }
+                State::Aside(aside) => ready!(aside.as_mut().poll(cx))
+                    .map(|beginning| State::Talking(this.conversations.begin(beginning))),
+                State::Over => None,
+            };
+            match next {
+                Some(next) => this.state = next,
+                None => {
+                    // Here and now, and not with the task: the client waits for its end.
+                    this.state = State::Over;
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
 }

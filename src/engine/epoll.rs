@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::connection::serve_connection;
+use super::connection::{Connection, Conversations, conversations};
 use super::errand::{self, Errand};
 use super::plane::Plane;
 use super::sockets::{Sockets, WorkerStream};
@@ -216,13 +216,14 @@ async fn serve_listener(
     if let Some(errands) = errands {
         courier.spawn_local(errand::carry(Rc::clone(&plane), errands));
     }
+    let conversations = conversations(&plane);
     let mut connections = JoinSet::new();
     let (mut complaint, mut place) = (Seldom::every(COMPLAINT_PAUSE), None);
     loop {
         tokio::select! {
             taken = places.take(&mut complaint), if place.is_none() => place = taken,
             accepted = next(), if place.is_some() => match accepted {
-                Ok(client) => accept(&mut connections, &plane, client, place.take()),
+                Ok(client) => accept(&mut connections, &plane, &conversations, client, place.take()),
                 Err(error) => after_failed_accept(&error, &mut complaint).await,
             },
             Some(_) = connections.join_next() => {}
@@ -237,7 +238,7 @@ async fn serve_listener(
     }
     // Connections that the kernel has accepted already are owed an answer.
     while let Some(Ok(client)) = poll_once(next()) {
-        accept(&mut connections, &plane, client, None);
+        accept(&mut connections, &plane, &conversations, client, None);
     }
     drop(listener);
     plane.drain();
@@ -252,13 +253,14 @@ async fn serve_listener(
 fn accept(
     connections: &mut JoinSet<()>,
     plane: &Rc<Plane<Sockets>>,
+    conversations: &Rc<Conversations<TcpStream>>,
     client: TcpStream,
     place: Option<OwnedSemaphorePermit>,
 ) {
-    let plane = Rc::clone(plane);
+    let (plane, conversations) = (Rc::clone(plane), Rc::clone(conversations));
     connections.spawn_local(async move {
-        // Made in here: a future that is captured and then awaited has its place twice in every idle connection.
-        serve_connection(plane, client).await;
+        // Made in here: a future that is captured and then awaited has its place twice.
+        Connection::new(plane, conversations, client).await;
         drop(place);
     });
 }

@@ -373,7 +373,11 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
             }
         };
         self.held = match &failure {
-            Some(_) if intact => Held::Buffer(buffer),
+            Some(_) if intact => {
+                // More may have come to it.
+                self.body_len = until - (buffer.start + self.head_len);
+                Held::Buffer(buffer)
+            }
             _ => {
                 buffer.start = until;
                 Held::Spent(buffer)

@@ -7,6 +7,7 @@
 
 mod buffer;
 mod connection;
+mod conversation;
 mod departure;
 pub mod epoll;
 mod errand;
@@ -23,6 +24,8 @@ mod response;
 pub mod sim;
 mod sockets;
 mod tunnel;
+mod unix;
+mod workspace;
 
 use std::io;
 use std::pin::Pin;
@@ -69,6 +72,9 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
 
     /// Whether an idle stream can carry a request: no end, no error, no bytes nobody asked for.
     fn is_quiet(&mut self) -> bool;
+
+    /// Gives back what only an exchange needs: there is none for a while.
+    fn rest(&mut self) {}
 
     /// Whether bytes can pass between it and a [`Pipe`]: it is a socket of the kernel, and nothing else.
     fn has_pipes(&self) -> bool {

@@ -8,13 +8,14 @@ use std::task::{Context, Poll};
 
 use super::relay::{End, Progress, Relay, poll_fill};
 use super::{Dial, Stream};
+use crate::http1::chunked::ChunkFault;
 
 /// Bytes of a body still to come before it passes through a pipe, towards the worker and towards the client:
 /// below that, two more system calls cost what not copying spares.
 const UP_MIN: u64 = 128 << 10;
 const DOWN_MIN: u64 = 32 << 10;
 
-/// Bytes that are read of an answer before its head says how long it is: the rest may pass.
+/// Bytes that are read of a message before its head says how long it is: the rest may pass.
 pub(super) const FIRST_READ: usize = 16 << 10;
 
 impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
@@ -68,6 +69,25 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
         }
     }
 
+    /// Before a head leaves for the worker: takes what is here of its body too, if that will not pass, so that they
+    /// leave together.
+    ///
+    /// # Errors
+    /// If that is no body.
+    pub(super) fn look_ahead_up(&mut self, cx: &mut Context<'_>) -> Result<(), ChunkFault> {
+        let up = &mut self.up;
+        let will_pass = up.body.known_ahead() >= UP_MIN;
+        if up.written > 0 || up.body.is_complete() || will_pass || up.buffer.space().is_empty() {
+            return Ok(());
+        }
+        // An end or an error that is met here shows again when more is needed.
+        if let Poll::Ready(Ok(count @ 1..)) = poll_fill(self.client, up.buffer, cx) {
+            self.in_flight.on_bytes(count, 0);
+            up.until += up.body.take(up.buffer.range(up.until, up.buffer.end))?;
+        }
+        Ok(())
+    }
+
     /// Whether what comes next from the worker passes. Only while nothing of it is held.
     pub(super) fn may_pass_down(&mut self) -> bool {
         let ahead = self.down.known_ahead();
@@ -117,7 +137,7 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
 
     /// Before bytes leave for the client that have more behind them: takes that too if it is here already, so
     /// that they leave together and the client wakes up once.
-    pub(super) fn look_ahead(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn look_ahead_down(&mut self, cx: &mut Context<'_>) {
         let ahead = self.down.known_ahead();
         // An end or an error that is met here shows again behind these bytes, but not which of the two it was.
         // Where a length says what is missing, that makes no difference.

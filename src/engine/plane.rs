@@ -124,6 +124,7 @@ impl<D: Dial> Plane<D> {
 
     /// Keeps a connection for the next request. Before its slot goes back.
     pub(super) fn rest(&self, mut connection: Connection<D::Stream>) {
+        connection.stream.rest();
         connection.uses += 1;
         connection.freezes = clock::freeze_count();
         self.idle.put(self.thread, connection);
@@ -181,20 +182,20 @@ impl<D: Dial> Plane<D> {
 }
 
 /// A connection's place among those that wait for their next request.
-pub(super) struct Resting<'a, D: Dial> {
-    plane: &'a Plane<D>,
+pub(super) struct Resting<D: Dial> {
+    plane: Rc<Plane<D>>,
     index: usize,
 }
 
-impl<'a, D: Dial> Resting<'a, D> {
-    pub(super) fn new(plane: &'a Plane<D>) -> Self {
+impl<D: Dial> Resting<D> {
+    pub(super) fn new(plane: &Rc<Plane<D>>) -> Self {
         let mut resters = plane.resting.borrow_mut();
         let index = resters.free.pop().unwrap_or(resters.wakers.len());
         if index == resters.wakers.len() {
             resters.wakers.push(None);
         }
         drop(resters);
-        Self { plane, index }
+        Self { plane: Rc::clone(plane), index }
     }
 
     /// Has `waker` woken when the thread drains.
@@ -206,7 +207,7 @@ impl<'a, D: Dial> Resting<'a, D> {
     }
 }
 
-impl<D: Dial> Drop for Resting<'_, D> {
+impl<D: Dial> Drop for Resting<D> {
     fn drop(&mut self) {
         let mut resters = self.plane.resting.borrow_mut();
         resters.wakers[self.index] = None;

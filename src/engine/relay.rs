@@ -150,6 +150,10 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
         if up.holds_pipe() {
             self.drain_up(cx)
         } else if up.next < up.until {
+            if let Err(fault) = self.look_ahead_up(cx) {
+                return Progress::Ended(self.failed(fault.into(), Delivery::Nothing));
+            }
+            let up = &mut self.up;
             let Some(connection) = &mut self.connection else { return Progress::Waiting };
             let bytes = up.buffer.range(up.next, up.until);
             match Pin::new(&mut connection.stream).poll_write(cx, bytes) {
@@ -201,7 +205,7 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
     }
 
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Progress {
-        self.look_ahead(cx);
+        self.look_ahead_down(cx);
         if let Some(bytes) = self.down.pending() {
             return match self.client.poll_write_more(cx, bytes, self.down.holds_pipe()) {
                 Poll::Pending => Progress::Waiting,

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
 use super::h2::back::VirtualWorker;
 use super::h2::links::Links;
 use super::pipe::{self, Pipe};
+use super::unix::UnixSocket;
 use super::{Dial, Stream};
 use crate::config::{Limits, Protocol};
 use crate::telemetry::say;
@@ -30,7 +31,7 @@ pub(super) struct Sockets {
 #[derive(Debug)]
 pub(super) enum WorkerStream {
     /// Over a Unix socket.
-    Unix(UnixStream),
+    Unix(UnixSocket),
     /// Over loopback TCP.
     Tcp(TcpStream),
     /// One stream of an HTTP/2 connection; boxed, since most workers need none.
@@ -49,7 +50,7 @@ impl Dial for Sockets {
 
     async fn dial(&self, worker: &Arc<Worker>) -> io::Result<WorkerStream> {
         let connect = async || match &worker.address {
-            Address::Unix(path) => UnixStream::connect(path).await.map(WorkerStream::Unix),
+            Address::Unix(path) => UnixSocket::connect(path).map(WorkerStream::Unix),
             Address::Tcp(address) => dial_tcp(*address).await,
         };
         if self.protocol != Protocol::Http2 && !worker.speaks_http2() {
@@ -77,7 +78,7 @@ impl Dial for Sockets {
 
     fn adopt(&self, stream: WorkerStream) -> io::Result<WorkerStream> {
         Ok(match stream {
-            WorkerStream::Unix(stream) => WorkerStream::Unix(UnixStream::from_std(stream.into_std()?)?),
+            WorkerStream::Unix(stream) => WorkerStream::Unix(UnixSocket::new(stream.into_std()?)?),
             WorkerStream::Tcp(stream) => WorkerStream::Tcp(TcpStream::from_std(stream.into_std()?)?),
             // It belongs to a connection of its thread; it is never parked, so this is never asked.
             WorkerStream::Http2(_) => return Err(io::ErrorKind::Unsupported.into()),
@@ -95,7 +96,7 @@ impl WorkerStream {
     /// A second handle of the socket.
     fn handle(&self) -> io::Result<OwnedFd> {
         match self {
-            Self::Unix(stream) => stream.as_fd().try_clone_to_owned(),
+            Self::Unix(stream) => stream.fd()?.try_clone_to_owned(),
             Self::Tcp(stream) => stream.as_fd().try_clone_to_owned(),
             Self::Http2(_) => Err(io::ErrorKind::Unsupported.into()),
         }
@@ -184,7 +185,7 @@ impl Stream for TcpStream {
 }
 
 /// Tries as soon as `ready` says so, until a try did not find that it was wrong.
-fn poll_io<T>(
+pub(super) fn poll_io<T>(
     mut ready: impl FnMut() -> Poll<io::Result<()>>,
     mut attempt: impl FnMut() -> io::Result<T>,
 ) -> Poll<io::Result<T>> {
@@ -210,7 +211,7 @@ impl Stream for WorkerStream {
         match self {
             Self::Unix(stream) => {
                 std::task::ready!(stream.poll_read_ready(cx))?;
-                Poll::Ready(sys::peek(stream.as_fd()).map(|peek| usize::from(peek != sys::Peek::Eof)))
+                Poll::Ready(sys::peek(stream.fd()?).map(|peek| usize::from(peek != sys::Peek::Eof)))
             }
             Self::Tcp(stream) => Stream::poll_peek(stream, cx),
             Self::Http2(stream) => stream.poll_peek(cx),
@@ -219,7 +220,7 @@ impl Stream for WorkerStream {
 
     fn has_ended(&self) -> bool {
         match self {
-            Self::Unix(stream) => sys::has_ended(stream.as_fd()),
+            Self::Unix(stream) => stream.fd().map_or(true, sys::has_ended),
             Self::Tcp(stream) => stream.has_ended(),
             Self::Http2(stream) => stream.has_ended(),
         }
@@ -227,7 +228,7 @@ impl Stream for WorkerStream {
 
     fn has_left(&self) -> bool {
         match self {
-            Self::Unix(stream) => sys::has_left(stream.as_fd()),
+            Self::Unix(stream) => stream.fd().map_or(true, sys::has_left),
             Self::Tcp(stream) => stream.has_left(),
             Self::Http2(stream) => stream.has_left(),
         }
@@ -243,9 +244,15 @@ impl Stream for WorkerStream {
 
     fn untaken(&self) -> u64 {
         match self {
-            Self::Unix(stream) => sys::untaken(stream.as_fd()),
+            Self::Unix(stream) => stream.fd().map_or(0, sys::untaken),
             Self::Tcp(stream) => stream.untaken(),
             Self::Http2(stream) => stream.untaken(),
+        }
+    }
+
+    fn rest(&mut self) {
+        if let Self::Unix(stream) = self {
+            stream.rest();
         }
     }
 
@@ -254,13 +261,14 @@ impl Stream for WorkerStream {
     }
 
     fn forget_readable(&self) {
-        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-        // It answers what `nothing` says.
-        let _ = match self {
-            Self::Unix(stream) => stream.try_io(Interest::READABLE, nothing),
-            Self::Tcp(stream) => stream.try_io(Interest::READABLE, nothing),
-            Self::Http2(_) => Ok(()),
-        };
+        match self {
+            Self::Unix(stream) => stream.forget_readable(),
+            Self::Tcp(stream) => {
+                // It answers what is said here.
+                let _ = stream.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+            }
+            Self::Http2(_) => {}
+        }
     }
 
     fn poll_fill_pipe(
@@ -270,10 +278,7 @@ impl Stream for WorkerStream {
         ahead: u64,
     ) -> Poll<io::Result<usize>> {
         match self {
-            Self::Unix(stream) => poll_io(
-                || stream.poll_read_ready(cx),
-                || stream.try_io(Interest::READABLE, || pipe.fill(stream.as_fd(), ahead)),
-            ),
+            Self::Unix(stream) => stream.poll_read_with(cx, |fd| pipe.fill(fd, ahead)),
             Self::Tcp(stream) => stream.poll_fill_pipe(cx, pipe, ahead),
             Self::Http2(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
@@ -281,10 +286,7 @@ impl Stream for WorkerStream {
 
     fn poll_drain_pipe(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
         match self {
-            Self::Unix(stream) => poll_io(
-                || stream.poll_write_ready(cx),
-                || stream.try_io(Interest::WRITABLE, || pipe.drain(stream.as_fd())),
-            ),
+            Self::Unix(stream) => stream.poll_write_with(cx, |stream| pipe.drain(stream.as_fd())),
             Self::Tcp(stream) => stream.poll_drain_pipe(cx, pipe),
             Self::Http2(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
@@ -310,7 +312,7 @@ impl Stream for WorkerStream {
             // and bytes that nobody asked for would be taken for the answer to the next request. An end
             // needs no such care: should it come, the first write fails with EPIPE, which proves that
             // nothing was delivered.
-            Self::Unix(stream) => matches!(sys::peek(stream.as_fd()), Ok(sys::Peek::Quiet)),
+            Self::Unix(stream) => matches!(stream.fd().and_then(sys::peek), Ok(sys::Peek::Quiet)),
             Self::Tcp(stream) => stream.is_quiet(),
             Self::Http2(stream) => stream.is_quiet(),
         }
@@ -379,7 +381,7 @@ mod tests {
     async fn bytes_that_nobody_asked_for_are_seen_before_any_event_reports_them() {
         let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let mut idle = WorkerStream::Unix(UnixStream::from_std(ours).unwrap());
+        let mut idle = WorkerStream::Unix(UnixSocket::new(ours).unwrap());
         let mut cx = Context::from_waker(Waker::noop());
         // Quiet, and the runtime knows it.
         assert!(idle.poll_readable(&mut cx).is_pending() || idle.is_quiet());

@@ -26,7 +26,7 @@ use super::rewind::Rewind;
 use super::{STREAM_WINDOW, header_list_max, joined, relaxed};
 use crate::clock;
 use crate::config::Limits;
-use crate::engine::connection::serve_http1;
+use crate::engine::connection::{Connection, conversations};
 use crate::engine::plane::{Plane, Resting};
 use crate::engine::{Dial, Stream};
 use crate::http1::Parsed;
@@ -53,12 +53,7 @@ const RESETS_KEPT: usize = 1024;
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Serves `client`, which has said `first` so far, until it leaves or the thread has drained.
-pub(in crate::engine) async fn serve<C: Stream, D: Dial>(
-    plane: &Rc<Plane<D>>,
-    client: C,
-    first: Vec<u8>,
-    resting: &Resting<'_, D>,
-) {
+pub(in crate::engine) async fn serve<C: Stream, D: Dial>(plane: &Rc<Plane<D>>, client: C, first: Vec<u8>) {
     let handshake = Builder::new()
         .max_concurrent_streams(STREAMS_MAX)
         .initial_window_size(STREAM_WINDOW)
@@ -72,6 +67,7 @@ pub(in crate::engine) async fn serve<C: Stream, D: Dial>(
         .handshake::<_, Bytes>(Rewind::new(first, client));
     let Ok(mut connection) = handshake.await else { return };
     let budget = Rc::new(Budget::new(clock::now()));
+    let (conversations, resting) = (conversations(plane), Resting::new(plane));
     // Dropped with this future: a lost connection takes its streams along.
     let mut streams = JoinSet::new();
     let mut draining = false;
@@ -79,7 +75,7 @@ pub(in crate::engine) async fn serve<C: Stream, D: Dial>(
         tokio::select! {
             biased;
             Some(_) = streams.join_next() => {}
-            () = drained(plane, resting), if !draining => {
+            () = drained(plane, &resting), if !draining => {
                 draining = true;
                 connection.graceful_shutdown();
             }
@@ -90,7 +86,8 @@ pub(in crate::engine) async fn serve<C: Stream, D: Dial>(
                     break;
                 }
                 let client = VirtualClient::new(request, respond, plane.limits, Rc::clone(&budget));
-                streams.spawn_local(serve_http1(Rc::clone(plane), client, None));
+                let (plane, conversations) = (Rc::clone(plane), Rc::clone(&conversations));
+                streams.spawn_local(Connection::http1(plane, conversations, client));
             }
             () = clock::sleep(FAREWELL), if draining && streams.is_empty() => return,
         }
@@ -106,7 +103,7 @@ pub(in crate::engine) async fn serve<C: Stream, D: Dial>(
     let _ = clock::timeout(FAREWELL, poll_fn(|cx| connection.poll_closed(cx))).await;
 }
 
-async fn drained<D: Dial>(plane: &Plane<D>, resting: &Resting<'_, D>) {
+async fn drained<D: Dial>(plane: &Plane<D>, resting: &Resting<D>) {
     poll_fn(|cx| {
         if plane.is_draining() {
             return Poll::Ready(());

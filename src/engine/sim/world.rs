@@ -5,6 +5,7 @@
 //! replay. Promises are checked while the world runs and once more when it ends.
 
 use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,7 +25,7 @@ use super::wire::Wire;
 use super::worker::Manners;
 use crate::clock;
 use crate::config::{Limits, Queue};
-use crate::engine::connection::serve_connection;
+use crate::engine::connection::{Connection, Conversations, conversations};
 use crate::engine::plane::Plane;
 use crate::proxy::Proxy;
 use crate::proxy::admission::{Gate, Refusal};
@@ -73,6 +74,7 @@ pub(super) struct Sidecar {
     pub(super) plane: Rc<Plane<Network>>,
     pub(super) network: Network,
     pub(super) suspicion: Arc<Notify>,
+    conversations: Rc<Conversations<End>>,
     connections: RefCell<JoinSet<()>>,
     polls: Rc<Cell<u64>>,
     /// Client connections that have not ended, those that linger included.
@@ -91,6 +93,7 @@ impl Sidecar {
         let idle = idle();
         let plane = Plane::new(proxy, idle, 0, network.clone(), limits, Duration::from_secs(5));
         Rc::new(Self {
+            conversations: conversations(&plane),
             plane,
             network,
             suspicion: Arc::default(),
@@ -122,12 +125,12 @@ impl Sidecar {
     /// A client's end of a new connection.
     pub(super) fn connect(&self, capacity: usize) -> End {
         let (client, server) = pair(Kind::Tcp, capacity, self.network.chop());
-        let mut serving = Box::pin(serve_connection(Rc::clone(&self.plane), server));
+        let mut serving = Connection::new(Rc::clone(&self.plane), Rc::clone(&self.conversations), server);
         let (polls, open) = (Rc::clone(&self.polls), Open::new(&self.open));
         self.connections.borrow_mut().spawn_local(std::future::poll_fn(move |cx| {
             let _ = &open;
             polls.set(polls.get() + 1);
-            serving.as_mut().poll(cx)
+            Pin::new(&mut serving).poll(cx)
         }));
         client
     }

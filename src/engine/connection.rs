@@ -45,14 +45,17 @@ pub(super) fn conversations<C: Stream + 'static, D: Dial>(plane: &Rc<Plane<D>>) 
 /// in the beginning of a conversation.
 type Aside<C> = Pin<Box<dyn Future<Output = Option<Beginning<C>>>>>;
 
+/// Judges the protocol of a client by what it said first.
+type Judge<C, D> = fn(Rc<Plane<D>>, C, Buffer) -> Aside<C>;
+
 /// Serves a client until it leaves, or until a rule of HTTP or a drain ends the connection.
 pub(super) struct Connection<C: Stream + 'static, D: Dial> {
     plane: Rc<Plane<D>>,
     conversations: Rc<Conversations<C>>,
     resting: Resting<D>,
     state: State<C>,
-    /// Judges the protocol, once.
-    on_first_bytes: Option<fn(Rc<Plane<D>>, C, Buffer) -> Aside<C>>,
+    /// Until that is done, or where it need not be.
+    on_first_bytes: Option<Judge<C, D>>,
 }
 
 enum State<C> {

@@ -356,25 +356,3 @@ fn a_client_that_leaves_in_the_middle_of_its_body_ends_its_request() {
     connection.end();
     sidecar.stdout.wait_for("outcome=client_gone");
 }
-
-#[test]
-fn what_came_of_a_body_while_a_worker_was_tried_is_there_for_the_next_try() {
-    let worker = Worker::listen();
-    let sidecar = Setup::forward(&[worker.path()]).start();
-    let body = "b".repeat(100 << 10);
-    for number in 0..10 {
-        let mut client = sidecar.client();
-        client.send(format!(
-            "GET /{number} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        ));
-        // It hangs up with everything unread: nothing was done, and a GET may be asked again.
-        let mut deaf = worker.accept();
-        deaf.take(1);
-        drop(deaf);
-        let mut connection = worker.accept();
-        assert!(connection.request().body == body.as_bytes(), "request {number}");
-        connection.send(ok("done"));
-        assert_eq!(client.response().text(), "done", "request {number}");
-    }
-}

@@ -136,7 +136,7 @@ fn forward(times: u64) {
     let (data, address) = shared::forward(&socket);
     let mut peers = Peers::start(&socket, &address.to_string(), times);
     assert!(peers.0.wait().expect("a process").success());
-    data.order(warmfront::engine::epoll::Order::Leave);
+    data.order(warmfront::engine::data_plane::Order::Leave);
     data.join();
 }
 

@@ -16,7 +16,8 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use crate::clock::{self, Freezes};
 use crate::config::units::period_text;
 use crate::config::{CommandChoice, Config, Readiness, WorkerSource, Workers};
-use crate::engine::epoll::{DataPlane, Manners, Order};
+use crate::engine;
+use crate::engine::data_plane::{DataPlane, Manners, Order};
 use crate::error::Problem;
 use crate::exit::ExitCode;
 use crate::lifecycle::phase::{Phase, PhaseMover};
@@ -196,7 +197,7 @@ impl Running {
             thaws_met: AtomicU64::new(0),
         });
         let manners = Manners { limits: config.limits, connections_max, connect_timeout, protocol, settling };
-        let data = DataPlane::start(listeners, &proxy, manners).map_err(refused)?;
+        let data = engine::start(config.engine, listeners, &proxy, manners).map_err(refused)?;
         say::info(format_args!(
             "warmfront {} listens on {}:{port}; {}",
             env!("CARGO_PKG_VERSION"),

@@ -182,6 +182,9 @@ struct Options {
     /// Data-plane threads, or auto
     #[arg(long, value_name = "N")]
     threads: Option<OsString>,
+    /// How bytes move: epoll, uring or auto
+    #[arg(long, value_name = "HOW")]
+    engine: Option<OsString>,
     /// How workers listen: socket or tcp
     #[arg(long, value_name = "HOW")]
     transport: Option<OsString>,
@@ -204,6 +207,7 @@ impl From<Options> for Flags {
             port: options.port,
             concurrency: options.concurrency,
             threads: options.threads,
+            engine: options.engine,
             transport: options.transport,
             access_log: options.access_log,
             sockets: options.sockets,
@@ -234,7 +238,7 @@ mod tests {
 
     #[test]
     fn every_flag_reaches_its_field() {
-        let line = "run --config a.toml --workers 3 --port 80 --concurrency auto --threads 2 --transport tcp \
+        let line = "run --config a.toml --workers 3 --port 80 --concurrency auto --threads 2 --engine auto --transport tcp \
                     --socket /a --socket /b --access-log off -- node x.js --port 1";
         let word = |word: &str| Some(OsString::from(word));
         let expected = Flags {
@@ -243,6 +247,7 @@ mod tests {
             port: word("80"),
             concurrency: word("auto"),
             threads: word("2"),
+            engine: word("auto"),
             transport: word("tcp"),
             access_log: word("off"),
             sockets: vec!["/a".into(), "/b".into()],

@@ -8,6 +8,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -41,6 +42,14 @@ impl Settling {
 /// Whether the kernel spaces out in time what is sent to a peer.
 pub fn is_paced(socket: BorrowedFd<'_>) -> bool {
     SockRef::from(&socket).tcp_congestion().is_ok_and(|name| name.starts_with(b"bbr"))
+}
+
+/// Makes the next close of a TCP socket a reset.
+///
+/// # Errors
+/// What setsockopt(2) says.
+pub fn reset_on_close(socket: BorrowedFd<'_>) -> io::Result<()> {
+    SockRef::from(&socket).set_linger(Some(Duration::ZERO))
 }
 
 /// Whether nothing but machines of one owner can be between us: loopback, private and link-local networks, and

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::engine::epoll::DataPlane;
+use crate::engine::data_plane::DataPlane;
 use crate::proxy::hooks::Initialized;
 use crate::upstream::pool::{Pool, Worker};
 

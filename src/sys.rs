@@ -1,4 +1,4 @@
-//! Doors to the system that std does not have. The only file with `unsafe`.
+//! Doors to the system that std does not have. The one file with `unsafe`, but for the ring of `engine`.
 //!
 //! Small functions, each around one system call, none with an opinion: who may
 //! be signalled, restarted or diagnosed is decided a floor above. The choice of
@@ -30,6 +30,9 @@ pub const ENOEXEC: i32 = libc::ENOEXEC;
 pub const E2BIG: i32 = libc::E2BIG;
 /// The `errno` of a chain of symbolic links without an end.
 pub const ELOOP: i32 = libc::ELOOP;
+
+/// The `errno` of a write whose reader is gone.
+pub const EPIPE: i32 = libc::EPIPE;
 
 /// What to execute, complete: nothing is searched, inherited or expanded any more.
 #[derive(Clone, Debug)]

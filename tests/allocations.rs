@@ -27,8 +27,9 @@ use tempfile::TempDir;
 use tokio::sync::Notify;
 use warmfront::clock;
 use warmfront::config::platform::Markers;
-use warmfront::config::{AccessLog, Limits, Protocol, Queue};
-use warmfront::engine::epoll::{DataPlane, Manners, Order};
+use warmfront::config::{AccessLog, EngineChoice, Limits, Protocol, Queue};
+use warmfront::engine;
+use warmfront::engine::data_plane::{DataPlane, Manners, Order};
 use warmfront::proxy::Proxy;
 use warmfront::proxy::admission::Gate;
 use warmfront::upstream::pool::{Address, Pool, Worker, WorkerId};
@@ -191,7 +192,11 @@ fn ask(clients: &mut [TcpStream], shape: &Shape, buffer: &mut [u8]) {
 }
 
 /// The data plane in front of a worker, and where it listens. The directory holds the worker's socket.
-fn data_plane(access_log: AccessLog, markers: Markers) -> (DataPlane, SocketAddr, TempDir) {
+fn data_plane(
+    engine: EngineChoice,
+    access_log: AccessLog,
+    markers: Markers,
+) -> (DataPlane, SocketAddr, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("worker.sock");
     let listener = UnixListener::bind(&path).unwrap();
@@ -231,13 +236,13 @@ fn data_plane(access_log: AccessLog, markers: Markers) -> (DataPlane, SocketAddr
         protocol: Protocol::Http1,
         settling: warmfront::listener::Settling::default(),
     };
-    let data = DataPlane::start(vec![front], &proxy, manners).unwrap();
+    let data = engine::start(engine, vec![front], &proxy, manners).unwrap();
     (data, address, dir)
 }
 
 /// Allocations of the data plane while it serves [`COUNTED`] requests on each connection.
-fn counted(shape: &Shape, access_log: AccessLog, markers: Markers) -> u64 {
-    let (data, address, _dir) = data_plane(access_log, markers);
+fn counted(engine: EngineChoice, shape: &Shape, access_log: AccessLog, markers: Markers) -> u64 {
+    let (data, address, _dir) = data_plane(engine, access_log, markers);
     let mut clients: Vec<TcpStream> =
         (0..CONNECTIONS).map(|_| TcpStream::connect(address).unwrap()).collect();
     let mut buffer = vec![0; 8 << 10];
@@ -258,6 +263,12 @@ fn counted(shape: &Shape, access_log: AccessLog, markers: Markers) -> u64 {
     allocations
 }
 
+/// Those that this build has.
+fn engines() -> Vec<EngineChoice> {
+    let others = [EngineChoice::Uring; cfg!(all(target_os = "linux", feature = "uring")) as usize];
+    [&[EngineChoice::Epoll], &others[..]].concat()
+}
+
 /// The counters are the process's: one test at a time.
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
@@ -271,16 +282,18 @@ fn requests_on_kept_connections_allocate_nothing() {
     // The counting itself: what would the rest be worth without it?
     thread::spawn(|| drop(std::hint::black_box(Box::new(7)))).join().unwrap();
     assert!(ALLOCATIONS.load(Ordering::SeqCst) > 0, "nothing is counted");
-    for shape in shapes() {
+    for (engine, shape) in
+        engines().into_iter().flat_map(|engine| shapes().into_iter().map(move |it| (engine, it)))
+    {
         for access_log in [AccessLog::Off, AccessLog::Text, AccessLog::Json] {
             for markers in [Markers::Off, Markers::On] {
-                let allocations = counted(&shape, access_log, markers);
+                let allocations = counted(engine, &shape, access_log, markers);
                 let first = FIRST.lock().unwrap().take().unwrap_or_default();
                 assert_eq!(
                     allocations,
                     0,
-                    "{}, access log {access_log:?}, markers {markers:?}: {allocations} allocations in {} requests, \
-                     the first one here:\n{first}",
+                    "{engine:?}, {}, access log {access_log:?}, markers {markers:?}: {allocations} allocations in {} \
+                     requests, the first one here:\n{first}",
                     shape.name,
                     COUNTED * CONNECTIONS
                 );
@@ -293,15 +306,17 @@ fn requests_on_kept_connections_allocate_nothing() {
 fn a_connection_makes_no_allocation_of_more_than_half_a_kib() {
     let _alone = alone();
     IS_EXEMPT.set(true);
-    let (data, address, _dir) = data_plane(AccessLog::Off, Markers::Off);
-    let (shape, mut buffer) = (&shapes()[0], vec![0; 8 << 10]);
-    // The first one finds everything that threads keep.
-    ask(&mut [TcpStream::connect(address).unwrap()], shape, &mut buffer);
-    LARGEST.store(0, Ordering::SeqCst);
-    let mut client = [TcpStream::connect(address).unwrap()];
-    ask(&mut client, shape, &mut buffer);
-    let largest = LARGEST.load(Ordering::SeqCst);
-    data.order(Order::Leave);
-    data.join();
-    assert!((100..=512).contains(&largest), "{largest} bytes");
+    for engine in engines() {
+        let (data, address, _dir) = data_plane(engine, AccessLog::Off, Markers::Off);
+        let (shape, mut buffer) = (&shapes()[0], vec![0; 8 << 10]);
+        // The first one finds everything that threads keep.
+        ask(&mut [TcpStream::connect(address).unwrap()], shape, &mut buffer);
+        LARGEST.store(0, Ordering::SeqCst);
+        let mut client = [TcpStream::connect(address).unwrap()];
+        ask(&mut client, shape, &mut buffer);
+        let largest = LARGEST.load(Ordering::SeqCst);
+        data.order(Order::Leave);
+        data.join();
+        assert!((100..=512).contains(&largest), "{engine:?}: {largest} bytes");
+    }
 }

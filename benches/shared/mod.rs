@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use warmfront::config::{AccessLog, Limits, Protocol, Queue};
-use warmfront::engine::epoll::{DataPlane, Manners};
+use warmfront::config::{AccessLog, EngineChoice, Limits, Protocol, Queue};
+use warmfront::engine;
+use warmfront::engine::data_plane::{DataPlane, Manners};
 use warmfront::http1::Parsed;
 use warmfront::http1::chunked::Scanner;
 use warmfront::http1::request::Request;
@@ -178,7 +179,7 @@ pub(crate) fn forward(socket: &Path) -> (DataPlane, SocketAddr) {
     let settling = Settling::default();
     let protocol = Protocol::Http1;
     let manners = Manners { limits, connections_max: 1000, connect_timeout: DAY, protocol, settling };
-    (DataPlane::start(vec![listener], &proxy, manners).expect("a thread"), address)
+    (engine::start(EngineChoice::Epoll, vec![listener], &proxy, manners).expect("a thread"), address)
 }
 
 /// Answers on one connection after the other.

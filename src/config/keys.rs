@@ -161,6 +161,15 @@ pub const KEYS: &[Key] = &[
     )
     .flag("--threads"),
     Key::new(
+        "engine",
+        Choice(&["epoll", "uring", "auto"]),
+        "epoll",
+        "How bytes move. uring: small messages of busy threads go through an io_uring, the rest as with epoll. It \
+         needs a build with the feature `uring` and a kernel that allows it, else epoll serves and a line says so. \
+         auto: uring where it can be had.",
+    )
+    .flag("--engine"),
+    Key::new(
         "workers.command",
         Words,
         "",

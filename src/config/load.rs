@@ -45,6 +45,8 @@ pub struct Flags {
     pub concurrency: Option<OsString>,
     /// `--threads`.
     pub threads: Option<OsString>,
+    /// `--engine`.
+    pub engine: Option<OsString>,
     /// `--transport`.
     pub transport: Option<OsString>,
     /// `--access-log`.
@@ -67,6 +69,7 @@ impl Flags {
             "--port" => word(&self.port),
             "--concurrency" => word(&self.concurrency),
             "--threads" => word(&self.threads),
+            "--engine" => word(&self.engine),
             "--transport" => word(&self.transport),
             "--access-log" => word(&self.access_log),
             "--socket" => list(&self.sockets),

@@ -35,6 +35,8 @@ pub struct Config {
     pub listen: Listen,
     /// Data-plane threads; each owns a listener and its idle worker connections.
     pub threads: NonZeroUsize,
+    /// How bytes move.
+    pub engine: EngineChoice,
     /// Who answers.
     pub workers: Workers,
     /// How requests wait when every slot is taken.
@@ -53,6 +55,17 @@ pub struct Config {
     pub replay: Replay,
     /// How long requests in flight may still run after TERM before they are cut.
     pub drain_deadline: Duration,
+}
+
+/// How bytes are to move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineChoice {
+    /// By readiness.
+    Epoll,
+    /// Through an io_uring, by readiness where there is none.
+    Uring,
+    /// The same, without a complaint.
+    Auto,
 }
 
 /// The front listener.

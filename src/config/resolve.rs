@@ -17,8 +17,8 @@ use super::layers::{Finding, Layers, Source, Value, in_order};
 use super::read::{self, Bad};
 use super::units::{period_text, size_text};
 use super::{
-    AccessLog, Affinity, CommandChoice, Config, Congestion, HeaderPolicy, Limits, Listen, Protocol, Queue,
-    Readiness, Slots, Spawn, Transport, WorkerSource, Workers,
+    AccessLog, Affinity, CommandChoice, Config, Congestion, EngineChoice, HeaderPolicy, Limits, Listen,
+    Protocol, Queue, Readiness, Slots, Spawn, Transport, WorkerSource, Workers,
 };
 use crate::error::Problem;
 
@@ -132,6 +132,11 @@ impl Judge<'_> {
                 },
             },
             threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
+            engine: match self.choice("engine") {
+                0 => EngineChoice::Epoll,
+                1 => EngineChoice::Uring,
+                _ => EngineChoice::Auto,
+            },
             workers: self.workers(facts),
             queue: Queue {
                 depth: to_usize(self.number("queue.depth")),

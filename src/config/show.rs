@@ -13,8 +13,8 @@ use super::platform::{Hooks, Markers};
 use super::secret::masked;
 use super::units::{period_text, size_text};
 use super::{
-    AccessLog, CommandChoice, Config, Congestion, Protocol, Readiness, SessionRule, Spawn, Transport,
-    WorkerSource,
+    AccessLog, CommandChoice, Config, Congestion, EngineChoice, Protocol, Readiness, SessionRule, Spawn,
+    Transport, WorkerSource,
 };
 
 /// The listing, one key per line, comments aligned, ending with a newline.
@@ -108,6 +108,11 @@ fn value(path: &str, config: &Config) -> Option<String> {
             Congestion::Named(name) => format!("\"{name}\""),
         },
         "threads" => config.threads.to_string(),
+        "engine" => text(OsStr::new(match config.engine {
+            EngineChoice::Epoll => "epoll",
+            EngineChoice::Uring => "uring",
+            EngineChoice::Auto => "auto",
+        })),
         "workers.sockets" => match &workers.source {
             WorkerSource::Sockets(sockets) => list(sockets.iter().map(|path| path.as_os_str())),
             WorkerSource::Spawn(_) => return None,

@@ -1,15 +1,16 @@
 //! How bytes move: drivers around `http1` and the walk.
 //!
-//! [`epoll`] is the engine: tokio's current-thread runtime, one per data-plane
-//! thread. `relay`, `exchange` and `connection` are written against the two
-//! small traits below, so that `sim` can run the same code in memory under
-//! virtual time.
+//! Two engines bring sockets to it: `epoll`, which is always there, and `uring`
+//! behind the feature of that name. `relay`, `exchange` and `connection` are
+//! written against the two small traits below, so that both engines share them
+//! and `sim` can run the same code in memory under virtual time.
 
 mod buffer;
 mod connection;
 mod conversation;
+pub mod data_plane;
 mod departure;
-pub mod epoll;
+mod epoll;
 mod errand;
 mod exchange;
 mod h2;
@@ -25,17 +26,58 @@ pub mod sim;
 mod sockets;
 mod tunnel;
 mod unix;
+#[cfg(all(target_os = "linux", feature = "uring"))]
+mod uring;
 mod workspace;
 
 use std::io;
+use std::net::TcpListener;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use self::data_plane::{DataPlane, Manners};
+use self::epoll::Epoll;
 use self::pipe::Pipe;
+use crate::config::EngineChoice;
+use crate::proxy::Proxy;
+use crate::telemetry::say;
 use crate::upstream::pool::Worker;
+
+/// Starts the data plane with the engine that was chosen, or with epoll where that cannot be had, and says so.
+/// One thread per listener; they hold at most `connections_max` client connections together.
+///
+/// # Errors
+/// If a thread or its runtime cannot be made.
+pub fn start(
+    choice: EngineChoice,
+    listeners: Vec<TcpListener>,
+    proxy: &Arc<Proxy>,
+    manners: Manners,
+) -> io::Result<DataPlane> {
+    let why_not = match choice {
+        EngineChoice::Epoll => return DataPlane::start::<Epoll>(listeners, proxy, manners),
+        #[cfg(all(target_os = "linux", feature = "uring"))]
+        EngineChoice::Uring | EngineChoice::Auto => match uring::probe() {
+            Ok(()) => {
+                say::info(
+                    "engine uring: small messages of busy threads go through an io_uring, the rest by epoll",
+                );
+                return DataPlane::start::<uring::Uring>(listeners, proxy, manners);
+            }
+            Err(error) => format!("this kernel, or what contains us, refuses io_uring: {error}"),
+        },
+        #[cfg(not(all(target_os = "linux", feature = "uring")))]
+        EngineChoice::Uring | EngineChoice::Auto => "this build is without the feature `uring`".to_owned(),
+    };
+    match choice {
+        EngineChoice::Uring => say::warn(format_args!("engine = \"uring\", but epoll serves: {why_not}")),
+        _ => say::info(format_args!("engine epoll: {why_not}")),
+    }
+    DataPlane::start::<Epoll>(listeners, proxy, manners)
+}
 
 /// A byte stream as the relay needs it.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
@@ -73,8 +115,11 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
     /// Whether an idle stream can carry a request: no end, no error, no bytes nobody asked for.
     fn is_quiet(&mut self) -> bool;
 
-    /// Gives back what only an exchange needs: there is none for a while.
-    fn rest(&mut self) {}
+    /// Gives back what only an exchange needs: there is none for a while. False if something is under way that
+    /// binds it to this thread.
+    fn rest(&mut self) -> bool {
+        true
+    }
 
     /// Whether bytes can pass between it and a [`Pipe`]: it is a socket of the kernel, and nothing else.
     fn has_pipes(&self) -> bool {

@@ -9,6 +9,8 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
+#[cfg(all(target_os = "linux", feature = "uring"))]
+use rustix::io::write;
 use rustix::net::{SendFlags, send};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
@@ -84,6 +86,19 @@ impl Pipe {
         let Some(ends) = &self.ends else { return Ok(0) };
         let max = usize::try_from(ahead).map_or(PIPE_BYTES, |ahead| ahead.min(PIPE_BYTES));
         self.held = splice(socket, None, &ends.into, None, max, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?;
+        Ok(self.held)
+    }
+
+    /// Takes bytes that were received already, of the `ahead` that may pass, as many as fit. Only while empty.
+    ///
+    /// # Errors
+    /// What write(2) says.
+    #[cfg(all(target_os = "linux", feature = "uring"))]
+    pub(super) fn put(&mut self, bytes: &[u8], ahead: u64) -> io::Result<usize> {
+        debug_assert_eq!(self.held, 0, "invariant: see the head of this file");
+        let Some(ends) = &self.ends else { return Ok(0) };
+        let max = usize::try_from(ahead).map_or(bytes.len(), |ahead| ahead.min(bytes.len()));
+        self.held = write(&ends.into, &bytes[..max])?;
         Ok(self.held)
     }
 

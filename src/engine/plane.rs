@@ -124,7 +124,9 @@ impl<D: Dial> Plane<D> {
 
     /// Keeps a connection for the next request. Before its slot goes back.
     pub(super) fn rest(&self, mut connection: Connection<D::Stream>) {
-        connection.stream.rest();
+        if !connection.stream.rest() {
+            return;
+        }
         connection.uses += 1;
         connection.freezes = clock::freeze_count();
         self.idle.put(self.thread, connection);

@@ -164,20 +164,18 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
                     up.next += count;
                     Progress::Moved
                 }
-                Poll::Ready(Err(error)) if up.written == 0 => {
-                    let is_closed =
-                        error.kind() == io::ErrorKind::BrokenPipe && connection.stream.knows_delivery();
-                    let proof = is_closed || connection.stream.was_refused();
-                    let delivery = if proof { Delivery::Nothing } else { self.delivery() };
-                    Progress::Ended(End::Failed(cause_of(Some(error)), delivery))
-                }
-                // It may have answered before it stopped reading: that answer still counts.
-                Poll::Ready(Err(_)) => {
-                    up.stopped = true;
-                    Progress::Moved
-                }
+                Poll::Ready(Err(error)) => self.write_failed(error),
             }
         } else {
+            // What was written must have reached the kernel before its bytes are forgotten here.
+            if let Some(connection) = &mut self.connection {
+                match Pin::new(&mut connection.stream).poll_flush(cx) {
+                    Poll::Pending => return Progress::Waiting,
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => return self.write_failed(error),
+                }
+            }
+            let up = &mut self.up;
             up.buffer.clear();
             // Should the exchange end before more comes, nothing of what was sent is left.
             (up.next, up.until) = (up.buffer.start, up.buffer.start);
@@ -202,6 +200,20 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
                 }
             }
         }
+    }
+
+    fn write_failed(&mut self, error: io::Error) -> Progress {
+        let stream = self.connection.as_ref().map(|connection| &connection.stream);
+        let was_refused = stream.is_some_and(|stream| stream.was_refused());
+        if self.up.written > 0 && !was_refused {
+            // It may have answered before it stopped reading: that answer still counts.
+            self.up.stopped = true;
+            return Progress::Moved;
+        }
+        let is_closed =
+            error.kind() == io::ErrorKind::BrokenPipe && stream.is_some_and(|stream| stream.knows_delivery());
+        let delivery = if is_closed || was_refused { Delivery::Nothing } else { self.delivery() };
+        Progress::Ended(End::Failed(cause_of(Some(error)), delivery))
     }
 
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Progress {

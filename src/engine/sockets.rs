@@ -250,10 +250,11 @@ impl Stream for WorkerStream {
         }
     }
 
-    fn rest(&mut self) {
+    fn rest(&mut self) -> bool {
         if let Self::Unix(stream) = self {
             stream.rest();
         }
+        true
     }
 
     fn has_pipes(&self) -> bool {

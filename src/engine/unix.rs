@@ -18,6 +18,16 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use super::sockets::poll_io;
 use crate::sys;
 
+/// A stream to the socket at `path` that does not block, registered nowhere.
+///
+/// # Errors
+/// What the kernel says; `WouldBlock` while the backlog is full.
+pub(super) fn connect(path: &Path) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(OwnedFd::from(socket).into())
+}
+
 /// One end of a connection.
 #[derive(Debug)]
 pub(super) struct UnixSocket {
@@ -33,9 +43,7 @@ impl UnixSocket {
     /// # Errors
     /// What the kernel says; `WouldBlock` while the backlog is full.
     pub(super) fn connect(path: &Path) -> io::Result<Self> {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-        socket.connect(&SockAddr::unix(path)?)?;
-        Self::new(OwnedFd::from(socket).into())
+        connect(path).and_then(Self::new)
     }
 
     /// Of a stream that does not block.

@@ -6,6 +6,7 @@ mod affinity;
 mod baselines;
 mod cli;
 mod clients;
+mod engine;
 mod express;
 mod fc;
 mod forwarding;

@@ -9,10 +9,12 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::support::with_engine;
+
 /// Runs `warmfront-bench` in `dir`.
 fn bench(dir: &Path, args: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_warmfront-bench"));
-    command.current_dir(dir).env("TMPDIR", dir).args(args.split_ascii_whitespace());
+    with_engine(&mut command).current_dir(dir).env("TMPDIR", dir).args(args.split_ascii_whitespace());
     command.output().expect("the binary starts")
 }
 

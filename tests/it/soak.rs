@@ -4,11 +4,14 @@
 
 use std::process::Command;
 
+use crate::support::with_engine;
+
 #[test]
 fn five_seconds_of_storm_and_dying_workers_break_no_promise() {
     let dir = tempfile::tempdir().expect("a directory");
     let json = dir.path().join("soak.json");
-    let output = Command::new(env!("CARGO_BIN_EXE_warmfront-bench"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_warmfront-bench"));
+    let output = with_engine(&mut command)
         .args(["soak", "--seconds", "5", "--mean-life-ms", "1000", "--warmfront"])
         .arg(env!("CARGO_BIN_EXE_warmfront"))
         .arg("--json")

@@ -121,6 +121,7 @@ fn every_key_is_taken_from_the_strongest_layer_that_sets_it() {
             port: word.clone(),
             concurrency: word.clone(),
             threads: word.clone(),
+            engine: word.clone(),
             transport: word.clone(),
             access_log: word,
             sockets: vec!["flag".into()],

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 pub(crate) use bare::Bare;
 pub(crate) use client::Client;
 pub(crate) use peer::Peer;
-pub(crate) use sidecar::{Setup, Sidecar};
+pub(crate) use sidecar::{Setup, Sidecar, engine, with_engine};
 pub(crate) use wire::{End, Response};
 pub(crate) use worker::{Connection, Worker};
 

@@ -33,6 +33,21 @@ pub(crate) struct Sidecar {
     dir: TempDir,
 }
 
+/// The engine that all sidecars of this run are to use, if not the default: `./test` runs everything with each.
+pub(crate) fn engine() -> Option<String> {
+    std::env::var("WARMFRONT_TEST_ENGINE").ok()
+}
+
+/// Has a command whose sidecars inherit our environment use that engine.
+pub(crate) fn with_engine(command: &mut Command) -> &mut Command {
+    // To them it would be a key that nobody knows.
+    command.env_remove("WARMFRONT_TEST_ENGINE");
+    match engine() {
+        Some(engine) => command.env("WARMFRONT_ENGINE", engine),
+        None => command,
+    }
+}
+
 impl Setup {
     /// A sidecar on a port that the system chooses, in an empty directory, with
     /// nothing but `PATH` in its environment.
@@ -52,6 +67,9 @@ impl Setup {
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("TMPDIR", dir.path())
             .env("WARMFRONT_LISTEN_ADDRESS", "127.0.0.1");
+        if let Some(engine) = engine() {
+            command.env("WARMFRONT_ENGINE", engine);
+        }
         Self { command, worker: Vec::new(), dir, port: "0".to_owned(), sign: "listens on" }
     }
 

@@ -8,6 +8,7 @@
 use std::ffi::{CString, OsStr, OsString, c_char, c_int};
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
@@ -15,7 +16,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -291,14 +292,36 @@ pub fn has_left(socket: BorrowedFd<'_>) -> bool {
     count == 1 && asked.revents & (libc::POLLHUP | libc::POLLERR) != 0
 }
 
-/// Registers `stream` with the runtime, for the events of `interest` alone: its own sockets always have both.
+/// What is one open descriptor for its whole life, which nobody who borrows it can close or replace.
+///
+/// # Safety
+/// As just said.
+pub unsafe trait OneDescriptor: AsRawFd {}
+
+// WHY: a descriptor that changes behind the runtime's back would be a stranger's, so types are named one by one.
+// SAFETY: std's owners of a descriptor close it when they are dropped, and offer no way to put another in its place.
+unsafe impl OneDescriptor for OwnedFd {}
+// WHY: see above.
+// SAFETY: see above.
+unsafe impl OneDescriptor for TcpListener {}
+// WHY: see above.
+// SAFETY: see above.
+unsafe impl OneDescriptor for TcpStream {}
+// WHY: see above.
+// SAFETY: see above.
+unsafe impl OneDescriptor for UnixStream {}
+// WHY: see above.
+// SAFETY: whoever shares it only borrows it.
+unsafe impl<T: OneDescriptor> OneDescriptor for Arc<T> {}
+
+/// Registers `socket` with the runtime, for the events of `interest` alone: its own sockets always have both.
 ///
 /// # Errors
-/// If the kernel refuses; `stream` is closed then.
-pub fn register(stream: UnixStream, interest: Interest) -> io::Result<AsyncFd<UnixStream>> {
+/// If the kernel refuses; `socket` is dropped then.
+pub fn register<S: OneDescriptor>(socket: S, interest: Interest) -> io::Result<AsyncFd<S>> {
     // WHY: the safe way is deprecated, since a type may change its descriptor behind the runtime's back.
-    // SAFETY: a UnixStream is one open descriptor for its whole life, and who borrows it cannot close it.
-    Ok(unsafe { AsyncFd::register_with_interest(stream, interest) }?)
+    // SAFETY: `OneDescriptor` says that this one does not.
+    Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
 }
 
 /// Bytes in a stream socket's send queue: written, but not taken by the peer's kernel yet.

@@ -100,7 +100,7 @@ fn a_worker_that_closes_its_idle_connection_costs_no_large_post() {
     let sidecar = Setup::forward(&[worker.path()]).start();
     let mut client = sidecar.client();
     for number in 0..20 {
-        // One passes through a pipe; of the other, more comes to what is held while a connection is tried.
+        // One passes through a pipe, the other does not.
         let body = "b".repeat(if number % 2 == 0 { 1 << 20 } else { 100 << 10 });
         let mut sender = client.stream.try_clone().expect("a second handle");
         let request = post("/", &body);
@@ -355,4 +355,25 @@ fn a_client_that_leaves_in_the_middle_of_its_body_ends_its_request() {
     drop(client);
     connection.end();
     sidecar.stdout.wait_for("outcome=client_gone");
+}
+
+#[test]
+fn what_is_read_of_a_body_for_one_try_is_there_for_the_next() {
+    let worker = Worker::listen();
+    let sidecar = Setup::forward(&[worker.path()]).start();
+    // More than is read with a head, less than a kernel makes two packets of on loopback.
+    let body = "b".repeat(24 << 10);
+    for number in 0..10 {
+        let mut client = sidecar.client();
+        client.send(format!(
+            "GET /{number} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        // A reset with bytes unread: nobody executed it, and a GET is asked again.
+        worker.hang_up_unread();
+        let mut connection = worker.accept();
+        assert!(connection.request().body == body.as_bytes(), "request {number}");
+        connection.send(ok("done"));
+        assert_eq!(client.response().text(), "done", "request {number}");
+    }
 }

@@ -137,7 +137,8 @@ fn without_stamps_a_line_has_its_date_and_its_worker_only() {
 /// What a script writes to stderr, as entries; the last one holds `last`.
 fn script(program: &str, text: &str, last: &str) -> Vec<String> {
     let sidecar = Setup::run([program, "script"]).file("script", text).flag("--workers", "1").start_cold();
-    sidecar.stderr.wait_for(last);
+    // As an entry of its own: what we say of an exit quotes the last words, and may be earlier.
+    sidecar.stderr.wait_for(&format!("[w1] {last}"));
     let entries = entries(&sidecar.stderr.all());
     entries.into_iter().filter(|entry| undated(entry).starts_with("[w1] ")).collect()
 }

@@ -29,6 +29,7 @@ use self::sockets::RingSockets;
 use self::stream::Ringed;
 use super::data_plane::Engine;
 use crate::config::{Limits, Protocol};
+use crate::sys;
 use crate::telemetry::say;
 
 /// A message to ourselves is there at once; a turn more may be needed to say so.
@@ -56,7 +57,7 @@ impl Engine for Uring {
         let served = runtime.block_on(async {
             // Nobody waits for it: that it becomes readable ends the runtime's sleep, and `after_park` looks.
             let _watched = match &ring {
-                Ok(ring) => Some(ring::watch(Arc::clone(ring), Interest::READABLE)?),
+                Ok(ring) => Some(sys::register(Arc::clone(ring), Interest::READABLE)?),
                 Err(_) => None,
             };
             serve().await
@@ -72,7 +73,7 @@ impl Engine for Uring {
     }
 
     fn listen(listener: TcpListener) -> io::Result<Self::Listener> {
-        ring::watch(Arc::new(listener), Interest::READABLE)
+        sys::register(Arc::new(listener), Interest::READABLE)
     }
 
     async fn accept(listener: &Self::Listener) -> io::Result<(Self::Client, SocketAddr)> {

@@ -3,16 +3,17 @@
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use tokio::io::Interest;
 
 use crate::listener;
+use crate::sys::OneDescriptor;
 
 /// What a socket can do that is not the same for all.
 pub(in crate::engine) trait Socket:
-    AsFd + AsRawFd + fmt::Debug + Send + Sync + 'static
+    AsFd + OneDescriptor + fmt::Debug + Send + Sync + 'static
 {
     /// Whether its kernel knows what the other end has got.
     const KNOWS_DELIVERY: bool;

@@ -19,8 +19,6 @@ use std::time::{Duration, Instant};
 use super::op::{Arrival, Key, Op, Sending, State};
 use io_uring::types::{BufRingEntry, Fd};
 use io_uring::{IoUring, cqueue, opcode, squeue};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 /// Operations that are handed over together; more make one more system call.
 const SUBMISSIONS: u32 = 256;
@@ -555,15 +553,4 @@ impl Drop for Pages {
             unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
         }
     }
-}
-
-/// Registers `socket` with the runtime's epoll, which holds on to it.
-///
-/// # Errors
-/// What epoll_ctl(2) says.
-pub(super) fn watch<S: AsFd + AsRawFd>(socket: Arc<S>, interest: Interest) -> io::Result<AsyncFd<Arc<S>>> {
-    // WHY: the runtime names it by its number for as long as it is registered.
-    // SAFETY: what implements `AsFd` owns or borrows an open descriptor; here it is shared, so it is neither
-    // closed nor replaced before `AsyncFd` has let go of it.
-    Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
 }

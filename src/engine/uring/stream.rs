@@ -31,7 +31,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use super::here::{is_busy, on_message, on_operation, with_ring};
 use super::op::{Arrival, Key};
 use super::plain::Socket;
-use super::ring::{RECEIVED_MAX, Received, SENT_MAX, watch};
+use super::ring::{RECEIVED_MAX, Received, SENT_MAX};
 use crate::clock;
 use crate::engine::Stream;
 use crate::engine::pipe::{self, Pipe};
@@ -45,7 +45,7 @@ const NEWCOMER: u8 = if cfg!(debug_assertions) { 0 } else { 2 };
 
 /// A socket on a data-plane thread that has a ring.
 ///
-/// Behind a pointer: the task of a connection has room for its client in several places, and is idle most of the time.
+/// Behind a pointer: with each request it goes from its connection to a conversation and back.
 #[derive(Debug)]
 pub(in crate::engine) struct Ringed<S: Socket>(Box<Seat<S>>);
 
@@ -205,7 +205,7 @@ impl<S: Socket> Ringed<S> {
     /// Takes a place in the runtime's epoll.
     fn enter(&self, interest: Interest) -> io::Result<()> {
         self.leave();
-        self.epoll.replace(Some(watch(Arc::clone(&self.socket), interest)?));
+        self.epoll.replace(Some(sys::register(Arc::clone(&self.socket), interest)?));
         self.is_wide.set(interest.is_writable());
         Ok(())
     }

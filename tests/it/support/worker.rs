@@ -1,5 +1,6 @@
 //! A worker that a test plays: it accepts, and the test says what happens next.
 
+use std::io::Read as _;
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::ops::{Deref, DerefMut};
@@ -79,6 +80,16 @@ impl Worker {
             let mut connection = Connection(Wire::new(stream));
             if connection.fill().is_ok() {
                 return connection;
+            }
+        }
+    }
+
+    /// Takes the next connection that carries a request, and hangs up with all of it but a byte unread.
+    pub(crate) fn hang_up_unread(&self) {
+        loop {
+            let mut stream = self.accepted.recv_timeout(GUARD).expect("a connection from the sidecar");
+            if stream.read(&mut [0]).expect("a byte or the end") > 0 {
+                return;
             }
         }
     }

@@ -31,6 +31,7 @@ use crate::proxy::hooks::Desk;
 use crate::proxy::replay::Replays;
 use crate::sys;
 use crate::telemetry::say;
+use crate::telemetry::stdout;
 use crate::telemetry::tally::{self, Count};
 use crate::upstream::affinity::Affinity;
 use crate::upstream::pool::{Pool, Publisher};
@@ -56,6 +57,8 @@ pub fn run(config: Config) -> ExitCode {
     match Running::start(config) {
         Ok((runtime, running)) => {
             let exit = runtime.block_on(running.run());
+            // Left at once, the data plane's threads may never sleep again.
+            stdout::flush();
             // Nothing of the control plane is worth waiting for any more.
             runtime.shutdown_background();
             exit
@@ -177,6 +180,7 @@ impl Running {
         let proxy = Arc::new(Proxy {
             gate: Gate::new(config.queue, began + start_deadline),
             access_log: config.access_log,
+            reported: config.reported,
             markers: platform.markers,
             tell_start,
             headers: config.headers,

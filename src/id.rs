@@ -46,6 +46,12 @@ impl RequestId {
         id
     }
 
+    /// A number that follows from the id alone, in every process and version: FNV-1a, 64 bits.
+    pub fn hash(&self) -> u64 {
+        let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        self.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step)
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         // Only printable ASCII is ever stored.
@@ -98,6 +104,25 @@ mod tests {
     fn digits_are_those_that_everybody_writes() {
         for value in [0, 1, 9, 10, 15, 16, 0x0123_4567, 0x89ab_cdef, u32::MAX] {
             assert_eq!(super::hex(value), format!("{value:08x}").as_bytes());
+        }
+    }
+
+    #[test]
+    fn the_hash_is_the_one_that_everybody_computes_and_picks_evenly() {
+        // The vectors of its authors.
+        for (text, hash) in
+            [("", 0xcbf2_9ce4_8422_2325), ("a", 0xaf63_dc4c_8601_ec8c), ("foobar", 0x8594_4171_f739_67e8)]
+        {
+            assert_eq!(RequestId::sanitised(text.as_bytes()).hash(), hash);
+        }
+        let made = || RequestId::generate_at(1_795_000_000);
+        let numbered = |number: u32| RequestId::sanitised(format!("request-{number}").as_bytes());
+        for one_in in [2, 10, 16, 100] {
+            let share = |ids: &mut dyn Iterator<Item = RequestId>| {
+                ids.filter(|id| id.hash() % one_in == 0).count() as f64 * one_in as f64 / 20_000.0
+            };
+            assert!((0.75..1.25).contains(&share(&mut (0..20_000).map(|_| made()))), "1 in {one_in}");
+            assert!((0.75..1.25).contains(&share(&mut (0..20_000).map(numbered))), "1 in {one_in}");
         }
     }
 

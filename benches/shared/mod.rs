@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use warmfront::config::{AccessLog, EngineChoice, Limits, Protocol, Queue};
+use warmfront::config::{AccessLog, EngineChoice, Limits, Protocol, Queue, Reported};
 use warmfront::engine;
 use warmfront::engine::data_plane::{DataPlane, Manners};
 use warmfront::http1::Parsed;
@@ -60,6 +60,7 @@ pub(crate) fn steps() -> Vec<Step> {
         ("gate: enter and leave", enter_and_leave()),
         ("access line: text", access_line(AccessLog::Text)),
         ("access line: JSON", access_line(AccessLog::Json)),
+        ("access line: left out of a sample", left_out()),
     ]
 }
 
@@ -150,21 +151,31 @@ fn enter_and_leave() -> Box<dyn FnMut(u64)> {
     repeat(move || drop(black_box(gate.try_enter().expect("a free slot"))))
 }
 
-fn access_line(format: AccessLog) -> Box<dyn FnMut(u64)> {
+/// A record as it is when its request ends, a moment before it does.
+fn record(format: AccessLog, reported: Reported) -> (Box<Record>, Instant) {
     let now = Instant::now();
     let id = RequestId::sanitised(b"1-6b0071b6-a5b408cb-c55f264d8ccd");
-    let record = Record::begin(format, id, b"GET", b"/hello?name=x", Start::Warm, now);
+    let record = Record::begin(format, reported, id, b"GET", b"/hello?name=x", Start::Warm, now);
     let mut record = record.expect("switched on");
     (record.admitted, record.connected) = (Some(now), Some(now + Duration::from_micros(12)));
     (record.first_byte, record.worker, record.status) =
         (Some(now + Duration::from_micros(1500)), Some(3), 200);
     (record.bytes_in, record.bytes_out) = (150, 1300);
-    let mut line = Vec::new();
+    (record, now + Duration::from_micros(1600))
+}
+
+fn access_line(format: AccessLog) -> Box<dyn FnMut(u64)> {
+    let ((record, now), mut line) = (record(format, Reported::ALL), Vec::new());
     repeat(move || {
         line.clear();
-        record.line(&mut line, Outcome::Served, now + Duration::from_micros(1600));
+        record.line(&mut line, Outcome::Served, now);
         black_box(&line);
     })
+}
+
+fn left_out() -> Box<dyn FnMut(u64)> {
+    let (record, now) = record(AccessLog::Text, Reported { one_in: 1_000_000, slow: Some(DAY) });
+    repeat(move || assert!(!black_box(&record).is_reported(Outcome::Served, now)))
 }
 
 // === the whole forward ===

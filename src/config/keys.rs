@@ -393,6 +393,20 @@ pub const KEYS: &[Key] = &[
     )
     .flag("--access-log"),
     Key::new(
+        "log.sample",
+        AutoOr(0, 1_000_000),
+        "auto",
+        "Of requests that went well, one in so many is reported: chosen by its id, so the same in every process. 0: \
+         none. auto: every one, or with log.slow none but the slow ones. Failures always are: refused, cut off, left \
+         by the client, answered with 5xx, failed events.",
+    ),
+    Key::new(
+        "log.slow",
+        Period(Allowed),
+        "0s",
+        "Requests that take at least this long are reported whatever log.sample says. 0s: none counts as slow.",
+    ),
+    Key::new(
         "log.stamp",
         Switch,
         "true",

@@ -49,6 +49,8 @@ pub struct Config {
     pub affinity: Affinity,
     /// How a request is reported.
     pub access_log: AccessLog,
+    /// Which requests are.
+    pub reported: Reported,
     /// How the platform is spoken to.
     pub platform: Platform,
     /// What may be sent to a second worker.
@@ -305,4 +307,26 @@ pub enum AccessLog {
     Text,
     /// One JSON object per line, after the date.
     Json,
+}
+
+/// Which of the finished requests are reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reported {
+    /// Of those that went well, one in so many; none at all if zero.
+    pub one_in: u32,
+    /// From here on a request is slow.
+    pub slow: Option<Duration>,
+}
+
+impl Reported {
+    /// Every one.
+    pub const ALL: Self = Self { one_in: 1, slow: None };
+
+    /// Whether a request is, that went well or not, took so long and has an id with this hash.
+    pub fn has(self, went_well: bool, took: Duration, hash: impl FnOnce() -> u64) -> bool {
+        self.one_in == 1
+            || !went_well
+            || self.slow.is_some_and(|slow| took >= slow)
+            || self.one_in != 0 && hash().is_multiple_of(u64::from(self.one_in))
+    }
 }

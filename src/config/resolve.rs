@@ -18,7 +18,7 @@ use super::read::{self, Bad};
 use super::units::{period_text, size_text};
 use super::{
     AccessLog, Affinity, CommandChoice, Config, Congestion, EngineChoice, HeaderPolicy, Limits, Listen,
-    Protocol, Queue, Readiness, Slots, Spawn, Transport, WorkerSource, Workers,
+    Protocol, Queue, Readiness, Reported, Slots, Spawn, Transport, WorkerSource, Workers,
 };
 use crate::error::Problem;
 
@@ -117,6 +117,9 @@ impl Judge<'_> {
             1 => AccessLog::Json,
             _ => AccessLog::Off,
         };
+        let slow = Some(self.period("log.slow")).filter(|slow| !slow.is_zero());
+        let one_in = self.auto_or("log.sample").map(|one_in| u32::try_from(one_in).unwrap_or(u32::MAX));
+        let reported = Reported { one_in: one_in.unwrap_or(u32::from(slow.is_none())), slow };
         let auto_threads = if facts.cpus <= 2 { 1 } else { facts.cpus.min(4) };
         let threads = self.auto_or("threads").map_or(auto_threads, to_usize);
         Config {
@@ -155,6 +158,7 @@ impl Judge<'_> {
                 sessions: to_usize(self.number("affinity.sessions")),
             },
             access_log,
+            reported,
             platform: self.platform(),
             replay: self.replay(),
             drain_deadline: self.period("drain.deadline"),

@@ -82,6 +82,7 @@ fn origin(key: &Key, config: &Config, layers: &Layers) -> String {
         }
         (Source::Default, "workers.concurrency", _) => "default: auto, 1 for an unknown worker".to_owned(),
         (Source::Default, "threads", _) => "default: auto, from the CPUs".to_owned(),
+        (Source::Default, "log.sample", _) => "default: auto, from log.slow".to_owned(),
         (Source::Default, "workers.tell_start", _) if config.workers.tell_start => {
             "default: true for the demo worker".to_owned()
         }
@@ -158,6 +159,8 @@ fn value(path: &str, config: &Config) -> Option<String> {
             AccessLog::Text => "\"text\"".to_owned(),
             AccessLog::Json => "\"json\"".to_owned(),
         },
+        "log.sample" => config.reported.one_in.to_string(),
+        "log.slow" => period(config.reported.slow.unwrap_or_default()),
         "drain.deadline" => period(config.drain_deadline),
         "start.ready" => match workers.readiness {
             Readiness::All => "\"all\"".to_owned(),

@@ -27,6 +27,7 @@ use crate::config::{Limits, Protocol};
 use crate::listener::Settling;
 use crate::proxy::Proxy;
 use crate::telemetry::say::{self, Seldom};
+use crate::telemetry::stdout;
 use crate::upstream::idle::Idle;
 use crate::upstream::pool::{Pool, Worker};
 
@@ -218,6 +219,7 @@ struct Left(Arc<watch::Sender<usize>>);
 
 impl Drop for Left {
     fn drop(&mut self) {
+        stdout::flush();
         self.0.send_modify(|running| *running -= 1);
     }
 }

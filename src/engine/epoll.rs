@@ -9,6 +9,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use super::data_plane::Engine;
 use super::sockets::Sockets;
 use crate::config::{Limits, Protocol};
+use crate::telemetry::stdout;
 
 /// Tokio's own sockets.
 pub(super) struct Epoll;
@@ -19,7 +20,11 @@ impl Engine for Epoll {
     type Listener = tokio::net::TcpListener;
 
     fn run<F: Future<Output = io::Result<()>>>(serve: impl FnOnce() -> F) -> io::Result<()> {
-        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+        // Lines wait for what else came at once, not for what comes next.
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .on_thread_park(stdout::flush)
+            .build_local(LocalOptions::default())?;
         runtime.block_on(async { serve().await })
     }
 

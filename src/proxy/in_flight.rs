@@ -18,7 +18,7 @@ use crate::fc::kind::{Kind, classify};
 use crate::fc::marker::{self, Ending};
 use crate::id::RequestId;
 use crate::telemetry::access::{Outcome, Record, Start};
-use crate::telemetry::mark;
+use crate::telemetry::{mark, stdout};
 use crate::upstream::pool::Worker;
 use crate::upstream::roster::Ticket;
 
@@ -63,7 +63,8 @@ impl Context {
             mark::write(marker::start(kind, id.as_str()));
             moment.now
         });
-        let record = Record::begin(proxy.access_log, id, head.method, head.target, start, moment.now);
+        let record =
+            Record::begin(proxy.access_log, proxy.reported, id, head.method, head.target, start, moment.now);
         let tell_start = proxy.tell_start;
         let mut context = Self { id, kind, start, tell_start, record, marked, has_failed: false };
         context.on_bytes(head.received, 0);
@@ -135,11 +136,14 @@ impl Context {
     }
 
     fn finish(&mut self, outcome: Outcome, ending: Ending) {
-        if let Some(record) = self.record.take() {
-            record.finish(outcome, clock::now());
+        let marker = self.marked.take().map(|_| marker::end(self.kind, self.id.as_str(), ending));
+        match self.record.take() {
+            Some(record) => record.finish(outcome, clock::now(), marker),
+            None => marker.into_iter().for_each(mark::write),
         }
-        if self.marked.take().is_some() {
-            mark::write(marker::end(self.kind, self.id.as_str(), ending));
+        if matches!(self.kind, Kind::Hook(_)) {
+            // What a hook's answer tells the platform is about the whole instance.
+            stdout::flush();
         }
     }
 
@@ -211,6 +215,9 @@ impl<'g> InFlight<'g> {
     /// Notes that the worker's answer counts as a failed invocation.
     pub fn set_failed(&mut self) {
         self.context.has_failed = true;
+        if let Some(record) = &mut self.context.record {
+            record.has_failed = true;
+        }
     }
 
     /// Counts bytes from and for the client.
@@ -232,8 +239,8 @@ impl<'g> InFlight<'g> {
         self.permit = None;
     }
 
-    /// Writes the access line and the end marker now, before the last byte leaves: the platform may freeze the
-    /// instance right behind it.
+    /// Writes the access line and the end marker, before the last byte leaves: the platform may freeze the
+    /// instance right behind it. A line alone may wait for whoever else is in flight (`telemetry::stdout`).
     pub fn finish(&mut self, outcome: Outcome) {
         self.context.finish_as(outcome);
     }

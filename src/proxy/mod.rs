@@ -16,7 +16,7 @@ pub mod serve;
 use std::sync::atomic::AtomicU64;
 
 use crate::config::platform::{Events, Markers};
-use crate::config::{AccessLog, HeaderPolicy, Replay};
+use crate::config::{AccessLog, HeaderPolicy, Replay, Reported};
 use crate::upstream::affinity::Affinity;
 use admission::Gate;
 use hooks::Desk;
@@ -29,6 +29,8 @@ pub struct Proxy {
     pub gate: Gate,
     /// Whether and how requests are reported.
     pub access_log: AccessLog,
+    /// Which requests are.
+    pub reported: Reported,
     /// Whether the platform's markers are written.
     pub markers: Markers,
     /// Whether workers are told `x-warmfront-start`.
@@ -53,6 +55,7 @@ impl Proxy {
         Self {
             gate,
             access_log: AccessLog::Off,
+            reported: Reported::ALL,
             markers: Markers::Off,
             tell_start: false,
             headers: HeaderPolicy::default(),

@@ -1,17 +1,19 @@
-//! The access line: one per request, text or JSON, at most 32 KB, in one write.
+//! The access line: one per request, text or JSON, at most 32 KB, whole.
 //!
 //! The record exists only when the access log is on: switched off it costs one
 //! comparison per request. Switched on it costs no allocation: a thread uses its
 //! records again.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use super::line::{self, push_ms, push_number};
 use super::say::push_utc_now;
-use crate::config::AccessLog;
+use super::stdout::Due;
+use crate::config::{AccessLog, Reported};
 use crate::id::RequestId;
 
 /// The platform cuts a log line here (FC contract §2.4).
@@ -79,6 +81,9 @@ impl Outcome {
 #[derive(Debug)]
 pub struct Record {
     format: AccessLog,
+    reported: Reported,
+    /// Until it is finished.
+    due: Option<Due>,
     id: RequestId,
     method: String,
     target: String,
@@ -101,6 +106,8 @@ pub struct Record {
     pub bytes_in: u64,
     /// Bytes for the client, head included.
     pub bytes_out: u64,
+    /// The worker's answer counts as a failed invocation.
+    pub has_failed: bool,
     /// Why the proxy answered itself, if it did.
     pub reason: Option<String>,
 }
@@ -109,6 +116,7 @@ impl Record {
     /// A record if `format` wants one.
     pub fn begin(
         format: AccessLog,
+        reported: Reported,
         id: RequestId,
         method: &[u8],
         target: &[u8],
@@ -123,13 +131,24 @@ impl Record {
             (std::mem::take(&mut record.method), std::mem::take(&mut record.target));
         printable(&mut kept_method, method, 64);
         printable(&mut kept_target, target, TARGET_BYTES_MAX);
-        *record = Self { format, id, method: kept_method, target: kept_target, start, ..Self::blank(now) };
+        *record = Self {
+            format,
+            reported,
+            due: Some(Due::begin()),
+            id,
+            method: kept_method,
+            target: kept_target,
+            start,
+            ..Self::blank(now)
+        };
         Some(record)
     }
 
     fn blank(now: Instant) -> Self {
         Self {
             format: AccessLog::Off,
+            reported: Reported::ALL,
+            due: None,
             id: RequestId::sanitised(b""),
             method: String::new(),
             target: String::new(),
@@ -143,13 +162,29 @@ impl Record {
             status: 0,
             bytes_in: 0,
             bytes_out: 0,
+            has_failed: false,
             reason: None,
         }
     }
 
-    /// Writes the line to stdout.
-    pub fn finish(self: Box<Self>, outcome: Outcome, now: Instant) {
-        line::to_stdout(|line| self.line(line, outcome, now));
+    /// Hands the line to stdout, if there is to be one; how long it may wait is known there. A `marker` follows
+    /// it, and both leave now.
+    pub fn finish(mut self: Box<Self>, outcome: Outcome, now: Instant, marker: Option<impl fmt::Display>) {
+        let (due, at_once) = (self.due.take(), marker.is_some());
+        let fill = |lines: &mut Vec<u8>| {
+            if self.is_reported(outcome, now) {
+                self.line(lines, outcome, now);
+            }
+            if let Some(marker) = marker {
+                // Writing to a vector cannot fail.
+                let _ = write!(lines, "{marker}");
+            }
+        };
+        line::with_lines(fill, |lines| {
+            if let Some(due) = due {
+                due.end(lines, at_once);
+            }
+        });
         if self.target.capacity() <= KEPT_TARGET {
             SPARE.with_borrow_mut(|spare| {
                 if spare.len() < KEPT {
@@ -157,6 +192,16 @@ impl Record {
                 }
             });
         }
+    }
+
+    /// Whether it is one of those that have a line.
+    pub fn is_reported(&self, outcome: Outcome, now: Instant) -> bool {
+        let went_well = match outcome {
+            Outcome::Served => self.status < 500 && !self.has_failed,
+            Outcome::Local => self.status < 400,
+            Outcome::ClientGone | Outcome::Aborted => false,
+        };
+        self.reported.has(went_well, now.saturating_duration_since(self.began), || self.id.hash())
     }
 
     /// Puts the line, its end included, into an empty `line`.
@@ -229,8 +274,16 @@ impl Record {
         }
         fn text(line: &mut Vec<u8>, key: &str, value: &str) {
             name(line, key);
-            // Writing to a vector cannot fail, and every text is JSON.
-            let _ = serde_json::to_writer(line, value);
+            let is_special = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
+            // Usually nothing is; looked at without a branch for each byte.
+            if value.bytes().fold(false, |any, byte| any | is_special(byte)) {
+                // Writing to a vector cannot fail, and every text is JSON.
+                let _ = serde_json::to_writer(line, value);
+            } else {
+                line.push(b'"');
+                line.extend_from_slice(value.as_bytes());
+                line.push(b'"');
+            }
         }
         fn number(line: &mut Vec<u8>, key: &str, value: u64) {
             name(line, key);
@@ -296,7 +349,7 @@ mod tests {
     fn record(format: AccessLog, target: &[u8]) -> (Box<Record>, Instant) {
         let now = Instant::now();
         let id = RequestId::sanitised(b"1-a-b");
-        let mut record = Record::begin(format, id, b"GET", target, Start::Cold, now).unwrap();
+        let mut record = Record::begin(format, Reported::ALL, id, b"GET", target, Start::Cold, now).unwrap();
         record.admitted = Some(now + Duration::from_micros(1500));
         record.worker = Some(2);
         record.status = 200;
@@ -325,6 +378,13 @@ mod tests {
         assert_eq!(value["target"], "/a\\x22b");
         assert_eq!(value["outcome"], "client_gone");
         assert_eq!(value["queue_ms"], 1.5);
+        assert!(json.contains(r#""id":"1-a-b","method":"GET","target":"/a\\x22b","#), "{json}");
+        let special = RequestId::sanitised(br#"1"\2"#);
+        let record = Record { id: special, reason: Some("a\tb".to_owned()), ..Record::blank(now) };
+        let mut line = Vec::new();
+        record.json(&mut line, Outcome::Served, now);
+        let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!((&value["id"], &value["reason"]), (&special.as_str().into(), &"a\tb".into()));
     }
 
     #[test]
@@ -338,8 +398,23 @@ mod tests {
     }
 
     #[test]
+    fn whatever_did_not_go_well_has_a_line_in_any_sample() {
+        let (mut record, now) = record(AccessLog::Text, b"/");
+        record.reported = Reported { one_in: 0, slow: None };
+        let mut has_line = |status, has_failed, outcome| {
+            (record.status, record.has_failed) = (status, has_failed);
+            record.is_reported(outcome, now)
+        };
+        assert!(!has_line(200, false, Outcome::Served) && !has_line(404, false, Outcome::Served));
+        assert!(has_line(500, false, Outcome::Served) && has_line(200, true, Outcome::Served));
+        assert!(!has_line(200, false, Outcome::Local) && has_line(413, false, Outcome::Local));
+        assert!(has_line(200, false, Outcome::ClientGone) && has_line(200, false, Outcome::Aborted));
+    }
+
+    #[test]
     fn switched_off_there_is_no_record() {
         let id = RequestId::sanitised(b"1");
-        assert!(Record::begin(AccessLog::Off, id, b"GET", b"/", Start::Warm, Instant::now()).is_none());
+        let (all, now) = (Reported::ALL, Instant::now());
+        assert!(Record::begin(AccessLog::Off, all, id, b"GET", b"/", Start::Warm, now).is_none());
     }
 }

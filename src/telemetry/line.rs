@@ -1,9 +1,8 @@
-//! Lines for stdout, put together in a buffer that each thread keeps: a line costs one write and no allocation.
+//! Lines for stdout, put together in a buffer that each thread keeps: a line costs no allocation.
 //!
 //! What every request writes goes in as bytes, without the machinery of `fmt`.
 
 use std::cell::RefCell;
-use std::io::Write as _;
 use std::time::Duration;
 
 thread_local! {
@@ -13,13 +12,12 @@ thread_local! {
 /// What a thread keeps of a line that was longer.
 const KEPT: usize = 4 << 10;
 
-/// Writes to stdout, at once, what `fill` makes of an empty buffer: a whole line, its end included.
-pub(super) fn to_stdout(fill: impl FnOnce(&mut Vec<u8>)) {
+/// Hands to `take` what `fill` makes of an empty buffer: whole lines, their ends included.
+pub(super) fn with_lines(fill: impl FnOnce(&mut Vec<u8>), take: impl FnOnce(&[u8])) {
     LINE.with_borrow_mut(|line| {
         line.clear();
         fill(line);
-        // A log that cannot be written must not fail a request.
-        let _ = std::io::stdout().lock().write_all(line);
+        take(line);
         if line.capacity() > KEPT {
             line.clear();
             line.shrink_to(KEPT);

@@ -2,10 +2,11 @@
 //!
 //! Access lines go to stdout, messages for people to stderr. Every line starts
 //! with a UTC date (the platform glues undated lines to the one before) and
-//! leaves in one write.
+//! leaves whole.
 
 pub mod access;
 mod line;
 pub mod mark;
 pub mod say;
+pub mod stdout;
 pub mod tally;

@@ -25,7 +25,7 @@ pub enum Count {
     LargeHead,
     /// A client connection that its client ended between requests, or within a head.
     ClientClosed,
-    /// A line of a worker that was dropped because nobody read our output.
+    /// A line, of a worker or of our own, that was dropped because nobody took our output.
     LineLost,
 }
 

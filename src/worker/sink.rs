@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::telemetry::say::utc_now;
+use crate::telemetry::stdout;
 use crate::telemetry::tally::{self, Count};
 
 /// Bytes that may wait for the writing thread: seconds of a busy pool, and little beside its workers.
@@ -60,10 +61,10 @@ impl Sink {
     pub fn standard() -> io::Result<(Self, Written)> {
         let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let err = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        // The locks keep other lines of this process out while one is being written.
+        // The locks keep other lines of this process out while one is being written, and those before it go first.
         Self::to(move |stream, record| match stream {
             Stream::Out => {
-                let _alone = io::stdout().lock();
+                let _alone = stdout::alone();
                 write_record(&out, record);
             }
             Stream::Err => {

@@ -1,8 +1,14 @@
 //! One line per request on stdout: who asked, who answered, how long it took.
 
-use serde_json::Value;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::time::Instant;
 
-use crate::support::{Client, ID, Setup, Sidecar, Worker, get, ok, post};
+use serde_json::Value;
+use socket2::SockRef;
+
+use crate::support::freeze::Freezer;
+use crate::support::{Client, Connection, GUARD, ID, Setup, Sidecar, Worker, eventually, get, ok, post};
 
 /// A sidecar that writes its access log as `format`, its worker and a client.
 fn pair(format: &str) -> (Sidecar, Worker, Client) {
@@ -102,6 +108,141 @@ fn fc34_the_line_is_written_before_the_last_byte_of_the_answer_leaves() {
         sidecar.signal("CONT");
         client.send(get("/"));
     }
+}
+
+/// So many requests that `worker` has and did not answer yet.
+fn in_flight(sidecar: &Sidecar, worker: &Worker, count: usize) -> (Vec<Client>, Vec<Connection>) {
+    let ask = |number| {
+        let mut client = sidecar.client();
+        client.send(get(&format!("/{number}")));
+        let mut connection = worker.accept();
+        connection.request();
+        (client, connection)
+    };
+    (0..count).map(ask).unzip()
+}
+
+#[test]
+fn fc34_the_last_one_in_flight_writes_the_lines_of_all_before_its_last_byte() {
+    let worker = Worker::listen();
+    let sidecar = Setup::forward(&[worker.path()])
+        .flag("--threads", "2")
+        .flag("--concurrency", "9")
+        .flag("--access-log", "text")
+        .start();
+    let (mut clients, mut connections) = in_flight(&sidecar, &worker, 9);
+    for round in 1..=30 {
+        connections.iter_mut().for_each(|connection| connection.send(ok("done")));
+        clients.iter_mut().for_each(|client| drop(client.response()));
+        // Frozen right here, as the platform may do.
+        sidecar.signal("STOP");
+        sidecar.stdout.wait_for_count("outcome=served", 9 * round);
+        sidecar.signal("CONT");
+        clients.iter_mut().for_each(|client| client.send(get("/")));
+        connections.iter_mut().for_each(|connection| drop(connection.request()));
+    }
+}
+
+#[test]
+fn a_line_waits_for_nobody_who_is_in_flight() {
+    let worker = Worker::listen();
+    let setup = Setup::forward(&[worker.path()]).flag("--concurrency", "2").flag("--access-log", "text");
+    let sidecar = setup.start();
+    let (_clients, mut connections) = in_flight(&sidecar, &worker, 2);
+    connections[1].send(ok("done"));
+    sidecar.stdout.wait_for("GET /1 ");
+    assert!(sidecar.stdout.all().len() == 1, "the other one is in flight");
+}
+
+#[test]
+fn lines_of_requests_that_end_together_leave_in_one_write() {
+    let worker = Worker::listen();
+    // Each datagram is one write.
+    let (ours, theirs) = UnixDatagram::pair().expect("sockets");
+    ours.set_read_timeout(Some(GUARD)).expect("a timeout");
+    let sidecar = Setup::forward(&[worker.path()])
+        .stdout(OwnedFd::from(theirs))
+        .flag("--concurrency", "9")
+        .flag("--threads", "1")
+        .flag("--access-log", "text")
+        .start();
+    let (mut clients, mut connections) = in_flight(&sidecar, &worker, 9);
+    let freezer = Freezer::signals(&[sidecar.pid()]);
+    freezer.freeze();
+    connections[1..].iter_mut().for_each(|connection| connection.send(ok("done")));
+    freezer.thaw();
+    let written = || {
+        let mut buffer = [0; 64 << 10];
+        let length = ours.recv(&mut buffer).expect("a write");
+        String::from_utf8(buffer[..length].to_vec()).expect("text")
+    };
+    let lines = written();
+    assert_eq!((lines.matches("outcome=served").count(), lines.lines().count()), (8, 8), "{lines}");
+    assert!(lines.ends_with('\n') && lines.lines().all(|line| is_utc_date(&line[..24])), "{lines}");
+    clients[1..].iter_mut().for_each(|client| drop(client.response()));
+    // The last one leaves alone.
+    connections[0].send(ok("done"));
+    assert_eq!(written().lines().count(), 1);
+    clients[0].response();
+}
+
+#[test]
+fn requests_are_answered_while_nobody_takes_our_lines_and_the_loss_is_counted() {
+    let worker = Worker::listen().echo_targets();
+    let (_ours, theirs) = UnixDatagram::pair().expect("sockets");
+    theirs.set_nonblocking(true).expect("non-blocking");
+    SockRef::from(&theirs).set_send_buffer_size(4 << 10).expect("a small buffer");
+    let sidecar =
+        Setup::forward(&[worker.path()]).stdout(OwnedFd::from(theirs)).flag("--access-log", "text").start();
+    let mut client = sidecar.client();
+    (0..100).for_each(|_| assert_eq!(client.ask(get("/")).status(), 200));
+    sidecar.signal("USR1");
+    let counted = sidecar.stderr.wait_for("lines_lost=");
+    assert_ne!(value(&counted, "lines_lost"), Some("0"), "{counted}");
+}
+
+/// Asks for `/0` to `/63`, each with an id of its own, and returns what stdout has of it in the end.
+fn lines_of_64(settings: &[(&str, &str)]) -> Vec<String> {
+    let worker = Worker::listen().echo_targets();
+    let setup = Setup::forward(&[worker.path()]).flag("--access-log", "text");
+    let mut sidecar = settings.iter().fold(setup, |setup, (key, value)| setup.set(key, value)).start();
+    let mut client = sidecar.client();
+    for number in 0..64 {
+        client.ask(format!("GET /{number} HTTP/1.1\r\nHost: a\r\nx-fc-request-id: id-{number}\r\n\r\n"));
+    }
+    sidecar.fence(1);
+    sidecar.signal("TERM");
+    sidecar.wait_exit();
+    sidecar.stdout.until_closed()
+}
+
+#[test]
+fn a_sample_has_the_same_requests_in_every_process_and_every_failure() {
+    let targets = |lines: Vec<String>| -> Vec<String> {
+        lines.iter().filter_map(|line| Some(line.split(' ').nth(4)?.to_owned())).collect()
+    };
+    let (once, again) = ([("log.sample", "8")], [("log.sample", "8"), ("threads", "2")]);
+    let (once, again) = (targets(lines_of_64(&once)), targets(lines_of_64(&again)));
+    assert_eq!(once, again);
+    // Of the requests some, and the one that was malformed.
+    assert!((2..32).contains(&once.len()) && once.last().is_some_and(|target| target == "-"), "{once:?}");
+    assert_eq!(targets(lines_of_64(&[("log.sample", "0")])), ["-"]);
+}
+
+#[test]
+fn told_what_is_slow_only_what_is_or_failed_has_a_line() {
+    let lines = lines_of_64(&[("log.slow", "24h")]);
+    assert!(lines.len() == 1 && lines[0].contains("status=400"), "{lines:?}");
+    let worker = Worker::listen();
+    let setup = Setup::forward(&[worker.path()]).flag("--access-log", "text").set("log.slow", "1ms");
+    let sidecar = setup.start();
+    let (mut clients, mut connections) = in_flight(&sidecar, &worker, 1);
+    let began = Instant::now();
+    eventually("the passing of two milliseconds", || (began.elapsed().as_millis() >= 2).then_some(()));
+    connections[0].send(ok("done"));
+    clients[0].response();
+    let line = sidecar.stdout.wait_for("GET /0 ");
+    assert!(value(&line, "total_ms").and_then(|ms| ms.parse::<f64>().ok()) >= Some(1.0), "{line}");
 }
 
 #[test]

@@ -56,8 +56,7 @@ fn spawn(config: &Config) -> &Spawn {
 fn wrong(kind: Kind) -> Value {
     match kind {
         Kind::Address => text("localhost"),
-        Kind::Number(_, max) => Value::Integer(i64::try_from(max).unwrap() + 1),
-        Kind::AutoOr(..) => Value::Integer(0),
+        Kind::Number(_, max) | Kind::AutoOr(_, max) => Value::Integer(i64::try_from(max).unwrap() + 1),
         Kind::Switch => text("yes"),
         Kind::Choice(_) => text("maybe"),
         Kind::Period(_) => Value::Integer(30),
@@ -77,7 +76,7 @@ fn nothing_said_gives_the_documented_defaults() {
     assert_eq!((config.listen.port, config.listen.backlog), (9000, 4096));
     assert_eq!(config.threads.get(), 1);
     assert_eq!(config.limits, Limits::default());
-    assert_eq!(config.access_log, AccessLog::Text);
+    assert_eq!((config.access_log, config.reported), (AccessLog::Text, Reported::ALL));
     assert_eq!(config.drain_deadline, Duration::from_secs(25));
     let platform = &config.platform;
     assert_eq!(platform.hooks.initialize.mode, HookMode::Answer);
@@ -95,6 +94,32 @@ fn nothing_said_gives_the_documented_defaults() {
     assert_eq!(spawn.transport, Transport::Socket);
     assert_eq!(spawn.backoff, (Duration::from_millis(100), Duration::from_secs(10)));
     assert_eq!(spawn.socket_dir, Path::new("/tmp"));
+}
+
+#[test]
+fn told_what_is_slow_only_the_slow_ones_are_reported_unless_told_of_others_too() {
+    let slow = ("log.slow", Value::Text("250ms".into()));
+    let reported = |said: &[(&str, Value)]| config(said).reported;
+    let (period, sample) =
+        (Some(Duration::from_millis(250)), |one_in| ("log.sample", Value::Integer(one_in)));
+    assert_eq!(reported(std::slice::from_ref(&slow)), Reported { one_in: 0, slow: period });
+    assert_eq!(reported(&[slow, sample(10)]), Reported { one_in: 10, slow: period });
+    assert_eq!(reported(&[sample(10)]), Reported { one_in: 10, slow: None });
+}
+
+#[test]
+fn what_failed_or_was_slow_is_reported_whatever_the_sample() {
+    let (slow, long, short) =
+        (Some(Duration::from_secs(1)), Duration::from_secs(1), Duration::from_millis(999));
+    let never_asked = || -> u64 { panic!("needs no hash") };
+    for one_in in [0, 7] {
+        assert!(Reported { one_in, slow }.has(false, short, never_asked));
+        assert!(Reported { one_in, slow }.has(true, long, never_asked));
+    }
+    assert!(Reported::ALL.has(true, short, never_asked));
+    assert!(!Reported { one_in: 0, slow }.has(true, short, never_asked));
+    let kept = (0..70).filter(|hash| Reported { one_in: 7, slow }.has(true, short, || *hash));
+    assert_eq!(kept.count(), 10);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Gate, pool, shelves and the choice of a connection under every order of steps that chance finds.
+//! Gate, pool, shelves, the choice of a connection and the lines of the log under every order of steps that
+//! chance finds.
 //!
 //! Not virtual time but virtual threads: with `--cfg warmfront_shuttle` each atomic and each lock of
 //! `crate::sync` is a point where another thread may go on, and shuttle says which. Deadlines never come
@@ -28,7 +29,8 @@ use crate::engine::Dial;
 use crate::engine::plane::Plane;
 use crate::proxy::Proxy;
 use crate::proxy::admission::{Gate, Permit, Refusal};
-use crate::sync::{AtomicU32, yield_now};
+use crate::sync::{AtomicU32, Mutex, yield_now};
+use crate::telemetry::stdout::Outlet;
 use crate::upstream::idle::Idle;
 use crate::upstream::lease::Lease;
 use crate::upstream::pool::{Address, Pool, Worker, WorkerId};
@@ -496,5 +498,37 @@ fn connections_of_a_former_life_go_with_it() {
         let taken = shared.idle.take(0, &shared.worker).or_else(|| shared.idle.steal(0, &shared.worker));
         drop(taken);
         at_rest(&shared.proxy.gate, &[&shared.worker, &next]);
+    });
+}
+
+#[test]
+fn no_line_waits_once_nobody_is_in_flight() {
+    explore(|| {
+        let written = Arc::new(AtomicU32::new(0));
+        let lines = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count() as u32;
+        let outlet = {
+            let written = Arc::clone(&written);
+            Arc::new(Outlet::new(move |bytes: &[u8]| {
+                written.fetch_add(lines(bytes), Ordering::SeqCst);
+            }))
+        };
+        // As the platform counts: requests in flight, and lines of those that had their last byte.
+        let platform = Arc::new(Mutex::new((0, 0)));
+        join(spawn(3, move |index| {
+            for _ in 0..2 {
+                platform.lock().expect("nobody panics").0 += 1;
+                outlet.begin();
+                let line = if index == 0 { "" } else { "a line\n" };
+                outlet.end(line.as_bytes(), false);
+                let mut seen = platform.lock().expect("nobody panics");
+                *seen = (seen.0 - 1, seen.1 + lines(line.as_bytes()));
+                assert!(
+                    seen.0 > 0 || written.load(Ordering::SeqCst) == seen.1,
+                    "frozen with a line unwritten"
+                );
+            }
+            // It sleeps.
+            outlet.flush();
+        }));
     });
 }

@@ -31,6 +31,7 @@ use super::data_plane::Engine;
 use crate::config::{Limits, Protocol};
 use crate::sys;
 use crate::telemetry::say;
+use crate::telemetry::stdout;
 
 /// A message to ourselves is there at once; a turn more may be needed to say so.
 const PROBE_TURNS: usize = 4;
@@ -51,7 +52,11 @@ impl Engine for Uring {
         }
         let runtime = Builder::new_current_thread()
             .enable_all()
-            .on_thread_park(here::before_park)
+            .on_thread_park(|| {
+                // Before what waits in the ring leaves: lines first, answers then.
+                stdout::flush();
+                here::before_park();
+            })
             .on_thread_unpark(here::after_park)
             .build_local(LocalOptions::default())?;
         let served = runtime.block_on(async {

@@ -20,6 +20,7 @@ pub(crate) struct Setup {
     worker: Vec<String>,
     dir: TempDir,
     port: String,
+    stdout: Stdio,
     /// What the sidecar says once it can serve.
     sign: &'static str,
 }
@@ -70,7 +71,8 @@ impl Setup {
         if let Some(engine) = engine() {
             command.env("WARMFRONT_ENGINE", engine);
         }
-        Self { command, worker: Vec::new(), dir, port: "0".to_owned(), sign: "listens on" }
+        let (port, stdout) = ("0".to_owned(), Stdio::piped());
+        Self { command, worker: Vec::new(), dir, port, stdout, sign: "listens on" }
     }
 
     /// In front of workers at these sockets.
@@ -99,6 +101,12 @@ impl Setup {
     /// On this port.
     pub(crate) fn port(mut self, port: u16) -> Self {
         self.port = port.to_string();
+        self
+    }
+
+    /// With its stdout elsewhere: [`Sidecar::stdout`] then hears nothing.
+    pub(crate) fn stdout(mut self, to: impl Into<Stdio>) -> Self {
+        self.stdout = to.into();
         self
     }
 
@@ -164,11 +172,14 @@ impl Setup {
         let mut child = self
             .command
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(self.stdout)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
-        let stdout = Lines::read(child.stdout.take().expect("piped"));
+        let stdout = match child.stdout.take() {
+            Some(pipe) => Lines::read(pipe),
+            None => Lines::read(std::io::empty()),
+        };
         let stderr = Lines::read(child.stderr.take().expect("piped"));
         Sidecar { port: 0, stdout, stderr, child, dir: self.dir }
     }

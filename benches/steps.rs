@@ -22,7 +22,7 @@ fn forward(c: &mut Criterion) {
     let socket = dir.path().join("worker.sock");
     let listener = UnixListener::bind(&socket).expect("a socket");
     thread::spawn(move || shared::answer(&listener));
-    let (_data, address) = shared::forward(&socket);
+    let (_data, address) = shared::forward(&socket, false);
     let mut client = shared::Client::new(address);
     c.bench_function("one whole forward", |b| b.iter(|| client.ask()));
 }

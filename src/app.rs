@@ -13,7 +13,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use crate::admin;
 use crate::clock::{self, Freezes};
+use crate::config::load::Loaded;
+use crate::config::show;
 use crate::config::units::period_text;
 use crate::config::{CommandChoice, Config, Readiness, WorkerSource, Workers};
 use crate::engine;
@@ -53,8 +56,8 @@ const NEWS_PATIENCE: Duration = Duration::from_secs(10);
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// Runs warmfront until a signal or a hopeless start ends it.
-pub fn run(config: Config) -> ExitCode {
-    match Running::start(config) {
+pub fn run(loaded: Loaded) -> ExitCode {
+    match Running::start(loaded) {
         Ok((runtime, running)) => {
             let exit = runtime.block_on(running.run());
             // Left at once, the data plane's threads may never sleep again.
@@ -93,6 +96,8 @@ struct Running {
     thaw_path: Option<String>,
     drain_deadline: Duration,
     hints: Hints,
+    /// Answers until the end.
+    _admin: Option<admin::Handle>,
 }
 
 /// What is said once when the pool is warm.
@@ -133,9 +138,12 @@ enum Turn {
 }
 
 impl Running {
-    fn start(config: Config) -> Result<(tokio::runtime::Runtime, Self), Problem> {
-        let began = clock::now();
+    fn start(loaded: Loaded) -> Result<(tokio::runtime::Runtime, Self), Problem> {
+        let began = clock::moment();
+        let entries = show::entries(&loaded.config, &loaded.layers);
+        let config = loaded.config;
         let (listeners, settling) = listener::bind(&config.listen, config.threads)?;
+        let admin = admin::Listener::bind(config.admin.clone())?;
         let port =
             listeners.first().and_then(|listener| listener.local_addr().ok()).map_or(0, |it| it.port());
         // More descriptors are welcome, not needed.
@@ -165,22 +173,24 @@ impl Running {
         };
         let Workers { source, slots, start_deadline, readiness, tell_start, connect_timeout, protocol } =
             config.workers;
-        let (workers, flusher): (Pin<Box<dyn Future<Output = ()>>>, _) = match source {
+        let (workers, flusher, census): (Pin<Box<dyn Future<Output = ()>>>, _, _) = match source {
             WorkerSource::Spawn(spawn) => {
                 let supervisor = Supervisor::new(spawn, slots.count, start_deadline, port, publisher)?;
-                let flusher = supervisor.flusher();
-                (Box::pin(supervisor.run(mandated, reporter)), flusher)
+                let (flusher, census) = (supervisor.flusher(), supervisor.census());
+                (Box::pin(supervisor.run(mandated, reporter)), flusher, census)
             }
             WorkerSource::Sockets(sockets) => {
                 let external = External::new(sockets, slots.count, start_deadline, publisher)?;
-                (Box::pin(external.run(mandated, reporter)), Flusher::default())
+                let census = external.census();
+                (Box::pin(external.run(mandated, reporter)), Flusher::default(), census)
             }
         };
         let platform = config.platform;
         let proxy = Arc::new(Proxy {
-            gate: Gate::new(config.queue, began + start_deadline),
+            gate: Gate::new(config.queue, began.now + start_deadline),
             access_log: config.access_log,
             reported: config.reported,
+            is_observed: admin.is_some(),
             markers: platform.markers,
             tell_start,
             headers: config.headers,
@@ -191,7 +201,7 @@ impl Running {
                 health_path: platform.health_path,
                 workers: hints.count,
                 warmth: warmed,
-                start_deadline: began + start_deadline,
+                start_deadline: began.now + start_deadline,
                 phase: phase.clone(),
                 drain_deadline: config.drain_deadline,
                 flusher,
@@ -208,12 +218,26 @@ impl Running {
             config.listen.address,
             intention
         ));
+        let admin = admin.map(|admin| {
+            let view = admin::View {
+                proxy: Arc::clone(&proxy),
+                census,
+                config: entries,
+                began: began.now,
+                began_unix_secs: began.unix_secs,
+            };
+            admin.serve(view)
+        });
+        let admin = admin.transpose().map_err(refused)?;
+        if let Some(admin) = &admin {
+            say::info(format_args!("the admin listens on {}", admin.name));
+        }
         let mut ticks = interval(clock::TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         clock::tick();
         drop(entered);
         let running = Self {
-            began,
+            began: began.now,
             proxy,
             data,
             pool,
@@ -231,6 +255,7 @@ impl Running {
             thaw_path: platform.thaw_path,
             drain_deadline: config.drain_deadline,
             hints,
+            _admin: admin,
         };
         Ok((runtime, running))
     }

@@ -194,6 +194,9 @@ struct Options {
     /// How finished requests are reported: text, json or off
     #[arg(long, value_name = "HOW")]
     access_log: Option<OsString>,
+    /// Where the admin listens: an address with its port, or the path of a Unix socket
+    #[arg(long, value_name = "WHERE")]
+    admin: Option<OsString>,
     /// Program and arguments of one worker
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -210,6 +213,7 @@ impl From<Options> for Flags {
             engine: options.engine,
             transport: options.transport,
             access_log: options.access_log,
+            admin: options.admin,
             sockets: options.sockets,
             command: options.command,
         }
@@ -239,7 +243,7 @@ mod tests {
     #[test]
     fn every_flag_reaches_its_field() {
         let line = "run --config a.toml --workers 3 --port 80 --concurrency auto --threads 2 --engine auto --transport tcp \
-                    --socket /a --socket /b --access-log off -- node x.js --port 1";
+                    --socket /a --socket /b --access-log off --admin /c -- node x.js --port 1";
         let word = |word: &str| Some(OsString::from(word));
         let expected = Flags {
             config: Some("a.toml".into()),
@@ -250,6 +254,7 @@ mod tests {
             engine: word("auto"),
             transport: word("tcp"),
             access_log: word("off"),
+            admin: word("/c"),
             sockets: vec!["/a".into(), "/b".into()],
             command: ["node", "x.js", "--port", "1"].map(OsString::from).to_vec(),
         };

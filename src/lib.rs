@@ -13,13 +13,14 @@
 //! - floor 3: [`lifecycle`]
 //! - floor 4: [`proxy`], the walk of one request
 //! - floor 5: [`engine`], how bytes move
-//! - floor 6: [`cli`], [`app`], [`newcomers`], [`exit`], [`demo`]
+//! - floor 6: [`cli`], [`app`], [`admin`], [`newcomers`], [`exit`], [`demo`]
 //! - shaft: [`telemetry`]
 
 // The oracles of `fuzz/` name this package as everybody else does.
 #[cfg(test)]
 extern crate self as warmfront;
 
+pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod clock;

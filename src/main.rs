@@ -18,7 +18,7 @@ fn main() -> std::process::ExitCode {
         Command::Answered(exit) => exit,
         Command::DemoWorker => return demo::run(),
         Command::Run(flags) => match load::load(&flags, &World::real()) {
-            Ok(loaded) => app::run(loaded.config),
+            Ok(loaded) => app::run(loaded),
             Err(problems) => {
                 cli::report(&problems);
                 ExitCode::BadConfig

@@ -415,6 +415,22 @@ fn set_fd_limit(limit: &libc::rlimit) -> io::Result<()> {
     check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) })
 }
 
+/// Bytes of a page of memory.
+pub fn page_bytes() -> u64 {
+    system_constant(libc::_SC_PAGESIZE).unwrap_or(4096)
+}
+
+/// In what `/proc` counts processor time.
+pub fn ticks_per_second() -> u64 {
+    system_constant(libc::_SC_CLK_TCK).unwrap_or(100)
+}
+
+fn system_constant(name: c_int) -> Option<u64> {
+    // WHY: std has no door to what sysconf(3) knows.
+    // SAFETY: takes a number, touches nothing of ours.
+    u64::try_from(unsafe { libc::sysconf(name) }).ok().filter(|&value| value > 0)
+}
+
 /// Whether this process may execute the file, as the kernel judges it.
 pub fn may_execute(path: &Path) -> bool {
     let Ok(path) = c_string(path.as_os_str()) else { return false };

@@ -196,6 +196,7 @@ fn data_plane(
     engine: EngineChoice,
     access_log: AccessLog,
     markers: Markers,
+    is_observed: bool,
 ) -> (DataPlane, SocketAddr, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("worker.sock");
@@ -225,7 +226,7 @@ fn data_plane(
     let bounds = Queue { depth: 100, bytes: 1 << 20, timeout: day, newest_first_after: day };
     let gate = Gate::new(bounds, Instant::now() + day);
     gate.install(Arc::new(Pool::new(vec![worker])));
-    let proxy = Arc::new(Proxy { access_log, markers, tell_start: true, ..Proxy::silent(gate) });
+    let proxy = Arc::new(Proxy { access_log, markers, is_observed, tell_start: true, ..Proxy::silent(gate) });
     let front = TcpListener::bind("127.0.0.1:0").unwrap();
     front.set_nonblocking(true).unwrap();
     let address = front.local_addr().unwrap();
@@ -241,8 +242,14 @@ fn data_plane(
 }
 
 /// Allocations of the data plane while it serves [`COUNTED`] requests on each connection.
-fn counted(engine: EngineChoice, shape: &Shape, access_log: AccessLog, markers: Markers) -> u64 {
-    let (data, address, _dir) = data_plane(engine, access_log, markers);
+fn counted(
+    engine: EngineChoice,
+    shape: &Shape,
+    access_log: AccessLog,
+    markers: Markers,
+    is_observed: bool,
+) -> u64 {
+    let (data, address, _dir) = data_plane(engine, access_log, markers, is_observed);
     let mut clients: Vec<TcpStream> =
         (0..CONNECTIONS).map(|_| TcpStream::connect(address).unwrap()).collect();
     let mut buffer = vec![0; 8 << 10];
@@ -286,14 +293,16 @@ fn requests_on_kept_connections_allocate_nothing() {
         engines().into_iter().flat_map(|engine| shapes().into_iter().map(move |it| (engine, it)))
     {
         for access_log in [AccessLog::Off, AccessLog::Text, AccessLog::Json] {
-            for markers in [Markers::Off, Markers::On] {
-                let allocations = counted(engine, &shape, access_log, markers);
+            for (markers, is_observed) in
+                [(Markers::Off, false), (Markers::On, false), (Markers::Off, true), (Markers::On, true)]
+            {
+                let allocations = counted(engine, &shape, access_log, markers, is_observed);
                 let first = FIRST.lock().unwrap().take().unwrap_or_default();
                 assert_eq!(
                     allocations,
                     0,
-                    "{engine:?}, {}, access log {access_log:?}, markers {markers:?}: {allocations} allocations in {} \
-                     requests, the first one here:\n{first}",
+                    "{engine:?}, {}, access log {access_log:?}, markers {markers:?}, observed {is_observed}: \
+                     {allocations} allocations in {} requests, the first one here:\n{first}",
                     shape.name,
                     COUNTED * CONNECTIONS
                 );
@@ -307,7 +316,7 @@ fn a_connection_makes_no_allocation_of_more_than_half_a_kib() {
     let _alone = alone();
     IS_EXEMPT.set(true);
     for engine in engines() {
-        let (data, address, _dir) = data_plane(engine, AccessLog::Off, Markers::Off);
+        let (data, address, _dir) = data_plane(engine, AccessLog::Off, Markers::Off, true);
         let (shape, mut buffer) = (&shapes()[0], vec![0; 8 << 10]);
         // The first one finds everything that threads keep.
         ask(&mut [TcpStream::connect(address).unwrap()], shape, &mut buffer);

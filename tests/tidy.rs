@@ -5,7 +5,7 @@
 //! file, a line and a way out. Where the picture itself should change, change it
 //! here, in `src/lib.rs` and in `ARCHITECTURE.md` at once.
 //!
-//! `WARMFRONT_BLESS=1 cargo test --test tidy` rewrites `docs/config.md`.
+//! `WARMFRONT_BLESS=1 cargo test --test tidy` rewrites `docs/config.md` and `docs/metrics.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use warmfront::admin::families;
 use warmfront::config::keys::{KEYS, Key, Kind, Zero};
 use warmfront::config::units::size_text;
 use warmfront::exit::ExitCode;
@@ -44,7 +45,7 @@ const FORBIDDEN: [(&str, &str); 1] = [("upstream", "worker")];
 
 /// Where each package may be used: files, or folders with a final `/`. Tests may use any.
 /// When a package disappoints, only its doors change.
-const DOORS: [(&str, &[&str]); 28] = [
+const DOORS: [(&str, &[&str]); 30] = [
     ("arc-swap", &["src/sync.rs"]),
     ("bytes", &["src/demo.rs", "src/engine/h2/"]),
     ("bytesize", &["src/config/units.rs"]),
@@ -54,19 +55,21 @@ const DOORS: [(&str, &[&str]); 28] = [
     ("h2", &["src/engine/h2/"]),
     ("hdrhistogram", &[]),
     ("http", &["src/engine/h2/"]),
-    ("http-body-util", &["src/demo.rs", "src/admin.rs"]),
+    ("http-body-util", &["src/demo.rs", "src/admin/"]),
     ("httparse", &["src/http1/"]),
     // Periods have one door, dates another.
     ("humantime", &["src/config/units.rs", "src/telemetry/say.rs"]),
-    ("hyper", &["src/demo.rs", "src/admin.rs"]),
-    ("hyper-util", &["src/demo.rs", "src/admin.rs"]),
+    ("hyper", &["src/demo.rs", "src/admin/"]),
+    ("hyper-util", &["src/demo.rs", "src/admin/"]),
     ("io-uring", &["src/engine/uring/ring.rs"]),
     ("libc", &UNSAFE),
+    ("metrics", &["src/admin/exposition.rs"]),
+    ("metrics-exporter-prometheus", &["src/admin/exposition.rs"]),
     ("mimalloc", &["src/main.rs"]),
     ("plotters", &[]),
     ("rustix", &["src/engine/pipe.rs"]),
     ("serde", &[]),
-    ("serde_json", &["src/config/show.rs", "src/telemetry/access.rs"]),
+    ("serde_json", &["src/admin/", "src/config/show.rs", "src/telemetry/access.rs"]),
     // A dependency only where schedules are explored.
     ("shuttle", &["src/sync.rs"]),
     ("smallvec", &["src/http1/"]),
@@ -77,6 +80,7 @@ const DOORS: [(&str, &[&str]); 28] = [
     (
         "tokio",
         &[
+            "src/admin/",
             "src/app.rs",
             "src/clock.rs",
             "src/demo.rs",
@@ -99,9 +103,10 @@ const DOORS: [(&str, &[&str]); 28] = [
 const UNSAFE: [&str; 2] = ["src/sys.rs", "src/engine/uring/ring.rs"];
 
 /// What judges: bytes, facts, `now` and chance come in as arguments.
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
     "src/http1/",
     "src/fc/",
+    "src/admin/readiness.rs",
     "src/config/resolve.rs",
     "src/config/guess.rs",
     "src/proxy/budget.rs",
@@ -498,7 +503,7 @@ fn every_test_and_file_named_by_a_document_exists() {
         };
         let is_sentence = name.matches('_').count() >= 3
             && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-        if is_sentence {
+        if is_sentence && families::ALL.iter().all(|family| family.name != name) {
             named += 1;
             let exists = tests.contains(name);
             assert!(exists || is_pending, "{place}: there is no test `{name}`");
@@ -525,6 +530,48 @@ fn links_between_documents_lead_somewhere() {
             );
         }
     }
+}
+
+#[test]
+fn the_metrics_page_is_generated_from_the_table() {
+    let (path, wanted) = (root().join("docs/metrics.md"), metrics_page());
+    if std::env::var_os("WARMFRONT_BLESS").is_some() {
+        fs::write(&path, &wanted).expect("docs/metrics.md is writable");
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == wanted,
+        "docs/metrics.md does not say what src/admin/families.rs says; run: WARMFRONT_BLESS=1 cargo test --test tidy"
+    );
+}
+
+/// `docs/metrics.md`, whole.
+fn metrics_page() -> String {
+    let mut page = String::from(
+        "# Metrics\n\n\
+         <!-- Generated from src/admin/families.rs: WARMFRONT_BLESS=1 cargo test --test tidy -->\n\n\
+         What `GET /metrics` of the [admin](admin.md) tells, in the text format of Prometheus. Durations are in\n\
+         buckets from 100 µs to 30 s. Labels have the values named here and no others: nothing that a request says\n\
+         becomes one. Counters start at zero with the process.\n\n\
+         | metric | kind | labels | what it tells |\n|---|---|---|---|\n",
+    );
+    for family in families::ALL {
+        let labels: Vec<String> =
+            family.labels.iter().map(|(name, values)| format!("`{name}`: {values}")).collect();
+        let labels = if labels.is_empty() { "–".to_owned() } else { labels.join("; ") };
+        // Writing to a String cannot fail.
+        let _ = writeln!(page, "| `{}` | {} | {labels} | {} |", family.name, family.kind.word(), family.help);
+    }
+    page.push_str(
+        "\nSome questions, and what answers them:\n\n\
+         | question | PromQL |\n|---|---|\n\
+         | how slow are the slowest of a hundred, warm | `histogram_quantile(0.99, rate(warmfront_request_duration_seconds_bucket{start=\"warm\"}[5m]))` |\n\
+         | how much of a request is waiting for a slot | `rate(warmfront_queue_wait_seconds_sum[5m]) / sum(rate(warmfront_requests_total[5m]))` |\n\
+         | how many connections to workers are reused | `rate(warmfront_worker_connections_reused_total[5m]) / (rate(warmfront_worker_connections_reused_total[5m]) + ignoring(side) rate(warmfront_connections_opened_total{side=\"worker\"}[5m]))` |\n\
+         | how many requests does a client send on one connection | `sum(rate(warmfront_requests_total[5m])) / ignoring(side) rate(warmfront_connections_opened_total{side=\"client\"}[5m])` |\n\
+         | is anybody refused | `sum by (reason) (rate(warmfront_shed_requests_total[5m])) > 0` |\n",
+    );
+    page
 }
 
 /// `docs/config.md`, whole.
@@ -577,6 +624,8 @@ fn values(kind: Kind) -> String {
         Kind::Size(min, max) => format!("{} to {}", size_text(min), size_text(max)),
         Kind::Path => "path".to_owned(),
         Kind::Target => "path of a request, or nothing".to_owned(),
+        Kind::Place => "address:port or absolute path, or nothing".to_owned(),
+        Kind::Secret => "text, shown nowhere".to_owned(),
         Kind::Words => "list of words".to_owned(),
         Kind::Paths => "list of paths".to_owned(),
         Kind::Variables => "table of texts".to_owned(),

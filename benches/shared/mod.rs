@@ -181,8 +181,9 @@ fn left_out() -> Box<dyn FnMut(u64)> {
 // === the whole forward ===
 
 /// Starts a data plane of one thread in front of the worker at `socket`.
-pub(crate) fn forward(socket: &Path) -> (DataPlane, SocketAddr) {
-    let proxy = Arc::new(Proxy::silent(gate(Address::Unix(socket.to_owned()))));
+pub(crate) fn forward(socket: &Path, is_observed: bool) -> (DataPlane, SocketAddr) {
+    let gate = gate(Address::Unix(socket.to_owned()));
+    let proxy = Arc::new(Proxy { is_observed, ..Proxy::silent(gate) });
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.set_nonblocking(true).expect("a socket can");
     let address = listener.local_addr().expect("a bound port");

@@ -5,7 +5,8 @@
 //! name is derived, so it can never drift from the path.
 
 use self::Kind::{
-    Address, AutoOr, Choice, Number, Path, Paths, Period, Size, Switch, Target, Variables, Words,
+    Address, AutoOr, Choice, Number, Path, Paths, Period, Place, Secret, Size, Switch, Target, Variables,
+    Words,
 };
 use self::Zero::{Allowed, Refused};
 use super::Slots;
@@ -53,6 +54,10 @@ pub enum Kind {
     Path,
     /// The path of a request, at most [`Kind::TARGET_MAX_BYTES`]; empty for none.
     Target,
+    /// An address with its port, or the path of a Unix socket; empty for none.
+    Place,
+    /// A text that is shown to nobody.
+    Secret,
     /// A list of words; separated by whitespace in the environment.
     Words,
     /// A list of paths; separated by `:` in the environment.
@@ -519,6 +524,28 @@ pub const KEYS: &[Key] = &[
         "20",
         "Such replays for every hundred requests, counted over ten seconds, ten at least. 0: none, but for what \
          provably reached no worker.",
+    ),
+    Key::new(
+        "admin.listen",
+        Place,
+        "",
+        "Where the admin listens: an address such as 127.0.0.1:9901, or the path of a Unix socket such as \
+         /run/warmfront.sock, which only this user may then use. Empty: nowhere, and nothing is measured for it.",
+    )
+    .flag("--admin"),
+    Key::new(
+        "admin.remote",
+        Switch,
+        "false",
+        "Whether the admin may listen on an address that others can reach. Beyond /live, /ready and /metrics they \
+         need admin.token.",
+    ),
+    Key::new(
+        "admin.token",
+        Secret,
+        "",
+        "What a call must bear (`Authorization: Bearer …`) that changes something and does not come through a Unix \
+         socket; 16 characters at least. Workers do not inherit it. Without it no such call is served.",
     ),
     Key::new(
         "drain.deadline",

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::keys::{KEYS, Key};
+use super::keys::{KEYS, Key, Kind};
+use super::secret::Token;
 use crate::error::Problem;
 
 /// Who set a value. Later variants are stronger.
@@ -67,6 +68,8 @@ pub enum Value {
     List(Vec<Value>),
     /// TOML table.
     Table(Vec<Entry>),
+    /// A text that nobody is shown.
+    Secret(Token),
     /// A TOML float or date, as written; no key takes one.
     Other(String),
 }
@@ -109,6 +112,7 @@ impl Value {
             Self::Text(text) => out.push_str(&format!("{:?}", text.chars().take(80).collect::<String>())),
             Self::Integer(number) => out.push_str(&number.to_string()),
             Self::Switch(on) => out.push_str(&on.to_string()),
+            Self::Secret(_) => out.push_str("***"),
             Self::Other(raw) => out.push_str(raw.trim()),
             Self::Table(_) => out.push_str("{ … }"),
             Self::List(items) => {
@@ -174,6 +178,13 @@ pub struct ConfigFile {
 impl Layers {
     /// Sets a key; what was there is forgotten. Call in order of strength, weakest first.
     pub fn set(&mut self, key: &'static Key, value: Value, source: Source) {
+        let value = match (key.kind, value) {
+            (Kind::Secret, Value::Word(word)) => {
+                Value::Secret(Token::from(word.to_string_lossy().into_owned()))
+            }
+            (Kind::Secret, Value::Text(text)) => Value::Secret(Token::from(text)),
+            (_, value) => value,
+        };
         self.settings.insert(key.path, Setting { value, source });
     }
 

@@ -51,6 +51,8 @@ pub struct Flags {
     pub transport: Option<OsString>,
     /// `--access-log`.
     pub access_log: Option<OsString>,
+    /// `--admin`.
+    pub admin: Option<OsString>,
     /// Every `--socket`, in order.
     pub sockets: Vec<OsString>,
     /// The words after `--`.
@@ -72,6 +74,7 @@ impl Flags {
             "--engine" => word(&self.engine),
             "--transport" => word(&self.transport),
             "--access-log" => word(&self.access_log),
+            "--admin" => word(&self.admin),
             "--socket" => list(&self.sockets),
             "--" => list(&self.command),
             _ => None,

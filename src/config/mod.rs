@@ -4,6 +4,7 @@
 //! and contradictions reported before a [`Config`] exists (`resolve`). Rooms get
 //! the part they need, never the whole.
 
+pub mod admin;
 pub mod keys;
 pub mod layers;
 pub mod load;
@@ -19,8 +20,9 @@ mod nearest;
 mod read;
 mod secret;
 
+pub use admin::{Admin, AdminPlace};
 pub use platform::{Platform, Readiness, Replay};
-pub use secret::is_secret;
+pub use secret::{Token, is_secret};
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -55,6 +57,8 @@ pub struct Config {
     pub platform: Platform,
     /// What may be sent to a second worker.
     pub replay: Replay,
+    /// Where those who run the instance ask about it.
+    pub admin: Admin,
     /// How long requests in flight may still run after TERM before they are cut.
     pub drain_deadline: Duration,
 }

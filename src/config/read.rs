@@ -10,8 +10,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::SessionRule;
+use super::admin::AdminPlace;
 use super::keys::{Kind, Zero};
 use super::layers::Value;
+use super::secret::Token;
 use super::units::{self, BadUnit};
 
 /// The field in which MCP servers name a session (Model Context Protocol 2025-03-26, Streamable HTTP).
@@ -140,6 +142,38 @@ pub(super) fn target(value: &Value) -> Result<Option<String>, Bad> {
         return Err(Bad::new("is too long", why, fix));
     }
     Ok(Some(text))
+}
+
+/// Where the admin listens, or nothing for nowhere.
+pub(super) fn admin_place(value: &Value) -> Result<Option<AdminPlace>, Bad> {
+    let fix = "Set an address and a port such as 127.0.0.1:9901, or an absolute path for a Unix socket";
+    let bad = || Bad::new("is neither an address with a port nor an absolute path", "", fix);
+    let text = as_text(value).ok_or_else(bad)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let path = text.strip_prefix("unix:").unwrap_or(&text);
+    if path.starts_with('/') {
+        return Ok(Some(AdminPlace::Unix(path.into())));
+    }
+    let text = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text,
+    };
+    text.parse().map(|address| Some(AdminPlace::Tcp(address))).map_err(|_| bad())
+}
+
+/// A token that is long enough and fits into a header.
+pub(super) fn token(value: &Value) -> Result<Token, Bad> {
+    let fix = "Set at least 16 visible characters, such as what `openssl rand -hex 16` prints";
+    let Value::Secret(token) = value else { return Err(Bad::new("is no text", "", fix)) };
+    if !token.word().bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Bad::new("does not fit into a header", "Only visible ASCII does.", fix));
+    }
+    if token.word().len() < Token::LEAST_BYTES {
+        return Err(Bad::new("is too short", "It can be guessed.", fix));
+    }
+    Ok(token.clone())
 }
 
 /// Bytes from `min` to `max`.

@@ -122,10 +122,11 @@ impl Judge<'_> {
         let reported = Reported { one_in: one_in.unwrap_or(u32::from(slow.is_none())), slow };
         let auto_threads = if facts.cpus <= 2 { 1 } else { facts.cpus.min(4) };
         let threads = self.auto_or("threads").map_or(auto_threads, to_usize);
+        let port = u16::try_from(self.number("listen.port")).unwrap_or(u16::MAX);
         Config {
             listen: Listen {
                 address: self.read("listen.address", |_, value| read::address(value)),
-                port: u16::try_from(self.number("listen.port")).unwrap_or(u16::MAX),
+                port,
                 backlog: to_u32(self.number("listen.backlog")),
                 send_buffer: Some(to_usize(self.size("listen.send_buffer"))).filter(|&bytes| bytes > 0),
                 congestion: match self.word("listen.congestion") {
@@ -161,6 +162,7 @@ impl Judge<'_> {
             reported,
             platform: self.platform(),
             replay: self.replay(),
+            admin: self.admin(port),
             drain_deadline: self.period("drain.deadline"),
         }
     }
@@ -540,6 +542,7 @@ fn to_u32(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
+mod admin;
 mod platform;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@
 //! list shows them anyway.
 
 use std::fmt;
+use std::hint::black_box;
 
 use super::Spawn;
 use super::layers::Entry;
@@ -21,6 +22,39 @@ pub(super) fn masked<'a>(name: &str, value: &'a str) -> &'a str {
 pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     SECRET_WORDS.iter().any(|word| name.contains(word))
+}
+
+/// A word that lets its bearer in. Nothing shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// What can be guessed in a lifetime is no secret.
+    pub(super) const LEAST_BYTES: usize = 16;
+
+    pub(super) fn word(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `given` is it. Takes the same time however much of it is right.
+    pub fn is(&self, given: &[u8]) -> bool {
+        let own = self.0.as_bytes();
+        let differing = own.iter().zip(given.iter().chain(std::iter::repeat(&0)));
+        let differing = differing.fold(0, |differing, (own, given)| black_box(differing | (own ^ given)));
+        differing == 0 && own.len() == given.len()
+    }
+}
+
+impl From<String> for Token {
+    fn from(word: String) -> Self {
+        Self(word)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// As derived, but for the values of secret variables: a `{config:?}` in a log must not tell them.
@@ -53,5 +87,20 @@ impl fmt::Debug for Entry {
         } else {
             entry.field("value", &self.value).finish()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Token;
+
+    #[test]
+    fn a_token_is_itself_and_nothing_shows_it() {
+        let token = Token::from("open sesame".to_owned());
+        assert!(token.is(b"open sesame"));
+        for wrong in [&b""[..], b"open", b"open sesame ", b"open sesamE", b"xpen sesame"] {
+            assert!(!token.is(wrong));
+        }
+        assert_eq!(format!("{token:?}"), "***");
     }
 }

@@ -47,6 +47,37 @@ pub fn summary(config: &Config) -> String {
     format!("{count} {noun}{} × {slots} slot{slot_ending}, port {}", many(count), config.listen.port)
 }
 
+/// The same for programs: each key with its value, if it has one, and where that came from.
+#[must_use]
+pub fn entries(config: &Config, layers: &Layers) -> Vec<Entry> {
+    let lines = |key: &Key| -> Vec<Entry> {
+        let from = origin(key, config, layers);
+        if let ("workers.env", WorkerSource::Spawn(spawn)) = (key.path, &config.workers.source) {
+            let entry = |(name, value): &(String, String)| Entry {
+                key: format!("workers.env.{name}"),
+                value: Some(masked(name, value).into()),
+                from: from.clone(),
+            };
+            return spawn.env.iter().map(entry).collect();
+        }
+        // What is written for TOML is JSON as well, but for an escape that both know.
+        let value = value(key.path, config).and_then(|value| serde_json::from_str(&value).ok());
+        vec![Entry { key: key.path.to_owned(), value, from }]
+    };
+    KEYS.iter().flat_map(lines).collect()
+}
+
+/// One key of [`entries`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Its path.
+    pub key: String,
+    /// Its value; a secret is masked.
+    pub value: Option<serde_json::Value>,
+    /// Where it came from.
+    pub from: String,
+}
+
 fn lines(key: &Key, config: &Config, layers: &Layers) -> Vec<(String, String)> {
     let from = origin(key, config, layers);
     if let ("workers.env", WorkerSource::Spawn(spawn)) = (key.path, &config.workers.source)
@@ -95,7 +126,7 @@ fn origin(key: &Key, config: &Config, layers: &Layers) -> String {
 
 /// As TOML; `None` if there is none, or if workers are run by something else.
 fn value(path: &str, config: &Config) -> Option<String> {
-    let Config { listen, workers, queue, limits, headers, .. } = config;
+    let Config { listen, workers, queue, limits, headers, admin, .. } = config;
     let period = |period| text(OsStr::new(&period_text(period)));
     let size = |bytes: usize| text(OsStr::new(&size_text(bytes as u64)));
     Some(match path {
@@ -161,6 +192,9 @@ fn value(path: &str, config: &Config) -> Option<String> {
         },
         "log.sample" => config.reported.one_in.to_string(),
         "log.slow" => period(config.reported.slow.unwrap_or_default()),
+        "admin.listen" => text(OsStr::new(&admin.listen.as_ref()?.to_string())),
+        "admin.remote" => admin.remote.to_string(),
+        "admin.token" => return admin.token.as_ref().map(|_| "\"***\"".to_owned()),
         "drain.deadline" => period(config.drain_deadline),
         "start.ready" => match workers.readiness {
             Readiness::All => "\"all\"".to_owned(),

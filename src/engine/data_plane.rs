@@ -28,6 +28,7 @@ use crate::listener::Settling;
 use crate::proxy::Proxy;
 use crate::telemetry::say::{self, Seldom};
 use crate::telemetry::stdout;
+use crate::telemetry::tally::Counted;
 use crate::upstream::idle::Idle;
 use crate::upstream::pool::{Pool, Worker};
 
@@ -311,6 +312,7 @@ fn accept<C: Stream + 'static, D: Dial>(
 ) {
     let (plane, conversations) = (Rc::clone(plane), Rc::clone(conversations));
     connections.spawn_local(async move {
+        let _counted = Counted::client();
         // Made in here: a future that is captured and then awaited has its place twice.
         Connection::new(plane, conversations, client).await;
         drop(place);

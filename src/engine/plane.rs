@@ -16,7 +16,7 @@ use crate::proxy::Proxy;
 use crate::proxy::in_flight::InFlight;
 use crate::sync::yield_now;
 use crate::telemetry::say::Seldom;
-use crate::telemetry::tally::{Count, count};
+use crate::telemetry::tally::{Count, Timed, count, time};
 use crate::upstream::idle::{Connection, Idle, Opening};
 use crate::upstream::pool::Worker;
 
@@ -99,7 +99,11 @@ impl<D: Dial> Plane<D> {
         if !is_fresh {
             count(Count::IdleGivenUp);
         }
-        is_fresh && connection.stream.is_quiet()
+        let is_usable = is_fresh && connection.stream.is_quiet();
+        if is_usable && self.proxy.is_observed {
+            count(Count::WorkerReused);
+        }
+        is_usable
     }
 
     /// Names a request whose answer the platform will not take. Not every one: each costs a write to stderr.
@@ -172,9 +176,14 @@ impl<D: Dial> Plane<D> {
     /// # Errors
     /// The last connect error, or `TimedOut` when the backlog is still full at `deadline`.
     pub(super) async fn open(&self, worker: &Arc<Worker>, deadline: Instant) -> io::Result<D::Stream> {
+        let began = clock::now();
         loop {
             match self.dial.dial(worker).await {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => {
+                    count(Count::WorkerOpened);
+                    time(Timed::Connect, clock::now().saturating_duration_since(began));
+                    return Ok(stream);
+                }
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
                 Err(_) if clock::now() >= deadline => return Err(io::ErrorKind::TimedOut.into()),
                 Err(_) => clock::sleep(BACKLOG_PAUSE).await,

@@ -15,6 +15,18 @@ pub enum Phase {
     Stopped,
 }
 
+impl Phase {
+    /// The word for people and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// A move against the direction of life. The phase is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{event}` cannot happen while {from:?}")]

@@ -70,6 +70,19 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// How full the line is, and its bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crowd {
+    /// Requests that wait.
+    pub waiting: usize,
+    /// Bytes that they hold.
+    pub bytes: usize,
+    /// How long the one has waited who has waited longest.
+    pub oldest: Option<Duration>,
+    /// What strikes when there are more, or it gets longer.
+    pub bounds: Queue,
+}
+
 /// A slot held by one request. Dropping it returns the slot and wakes the next waiter.
 #[derive(Debug)]
 pub struct Permit<'g> {
@@ -163,6 +176,13 @@ impl Gate {
     /// Requests waiting now.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::SeqCst)
+    }
+
+    /// How full the line is.
+    pub fn crowd(&self) -> Crowd {
+        let inner = self.lock();
+        let oldest = inner.line.oldest().map(|since| clock::now().saturating_duration_since(since));
+        Crowd { waiting: inner.line.count(), bytes: inner.line.bytes(), oldest, bounds: self.bounds }
     }
 
     /// Replaces the pool and serves waiters from it.

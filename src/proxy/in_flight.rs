@@ -14,10 +14,12 @@ use super::exchange::Head;
 use super::reply::LocalReply;
 use crate::clock;
 use crate::config::platform::{HookMode, Markers};
-use crate::fc::kind::{Kind, classify};
+use crate::fc::kind::{Hook, Kind, classify};
 use crate::fc::marker::{self, Ending};
 use crate::id::RequestId;
 use crate::telemetry::access::{Outcome, Record, Start};
+use crate::telemetry::board::{Place, Stage};
+use crate::telemetry::tally::{self, Count, Timed};
 use crate::telemetry::{mark, stdout};
 use crate::upstream::pool::Worker;
 use crate::upstream::roster::Ticket;
@@ -34,6 +36,7 @@ pub struct Context {
     /// Whether its worker is told how it started.
     pub tell_start: bool,
     record: Option<Box<Record>>,
+    observed: Option<Observed>,
     /// When its start marker was written, until the end marker is.
     marked: Option<Instant>,
     /// The worker's answer counts as a failed invocation.
@@ -65,8 +68,9 @@ impl Context {
         });
         let record =
             Record::begin(proxy.access_log, proxy.reported, id, head.method, head.target, start, moment.now);
+        let observed = proxy.is_observed.then(|| Observed::begin(&id, moment.now));
         let tell_start = proxy.tell_start;
-        let mut context = Self { id, kind, start, tell_start, record, marked, has_failed: false };
+        let mut context = Self { id, kind, start, tell_start, record, observed, marked, has_failed: false };
         context.on_bytes(head.received, 0);
         context
     }
@@ -80,6 +84,7 @@ impl Context {
             start,
             tell_start: false,
             record: None,
+            observed: None,
             marked: None,
             has_failed: false,
         }
@@ -87,9 +92,19 @@ impl Context {
 
     /// Counts bytes from and for the client.
     pub fn on_bytes(&mut self, from_client: usize, for_client: usize) {
+        if self.observed.is_some() {
+            tally::bytes(from_client, for_client);
+        }
         if let Some(record) = &mut self.record {
             record.bytes_in += from_client as u64;
             record.bytes_out += for_client as u64;
+        }
+    }
+
+    /// Notes that it waits in line, or does no longer and has no slot.
+    pub fn set_queued(&self, is_queued: bool) {
+        if let Some(observed) = &self.observed {
+            observed.place.set(if is_queued { Stage::Queued } else { Stage::Begun }, None);
         }
     }
 
@@ -110,6 +125,13 @@ impl Context {
 
     /// Writes the access line of a request that the proxy answers itself, with `bytes` bytes.
     pub fn finish_locally(mut self, reply: &LocalReply, bytes: usize) {
+        if let Some(what) = reply.counts_as {
+            tally::count(what);
+        }
+        if let Some(observed) = &mut self.observed {
+            observed.status = reply.status;
+            tally::bytes(0, bytes);
+        }
         if let Some(record) = &mut self.record {
             record.bytes_out = bytes as u64;
             record.status = reply.status;
@@ -137,9 +159,13 @@ impl Context {
 
     fn finish(&mut self, outcome: Outcome, ending: Ending) {
         let marker = self.marked.take().map(|_| marker::end(self.kind, self.id.as_str(), ending));
-        match self.record.take() {
-            Some(record) => record.finish(outcome, clock::now(), marker),
-            None => marker.into_iter().for_each(mark::write),
+        let now = (self.record.is_some() || self.observed.is_some()).then(clock::now);
+        if let (Some(observed), Some(now)) = (self.observed.take(), now) {
+            observed.finish(self.kind, self.start, outcome, now);
+        }
+        match (self.record.take(), now) {
+            (Some(record), Some(now)) => record.finish(outcome, now, marker),
+            _ => marker.into_iter().for_each(mark::write),
         }
         if matches!(self.kind, Kind::Hook(_)) {
             // What a hook's answer tells the platform is about the whole instance.
@@ -150,6 +176,41 @@ impl Context {
     fn marked_ms(&self) -> u64 {
         let since = |marked| clock::now().saturating_duration_since(marked).as_millis();
         self.marked.map_or(0, |marked| u64::try_from(since(marked)).unwrap_or(u64::MAX))
+    }
+}
+
+/// What metrics and the list of requests in flight need of a request, while somebody may ask for them.
+#[derive(Debug)]
+struct Observed {
+    place: Place,
+    began: Instant,
+    first_byte: Option<Instant>,
+    /// Sent to the client; 0 while none was.
+    status: u16,
+}
+
+impl Observed {
+    fn begin(id: &RequestId, now: Instant) -> Self {
+        Self { place: Place::take(id, now), began: now, first_byte: None, status: 0 }
+    }
+
+    fn finish(self, kind: Kind, start: Start, outcome: Outcome, now: Instant) {
+        if let Kind::Hook(hook) = kind {
+            return tally::count(match (hook, self.status) {
+                (Hook::Initialize, 200) => Count::InitializeDone,
+                (Hook::Initialize, _) => Count::InitializeFailed,
+                (Hook::PreFreeze, 200) => Count::PreFreezeDone,
+                (Hook::PreFreeze, _) => Count::PreFreezeFailed,
+                (Hook::PreStop, 200) => Count::PreStopDone,
+                (Hook::PreStop, _) => Count::PreStopFailed,
+            });
+        }
+        tally::request(start, outcome, self.status);
+        // What the proxy answers itself takes no time worth knowing, and would hide how long workers take.
+        if let Some(first_byte) = self.first_byte {
+            tally::time(Timed::FirstByte(start), first_byte.saturating_duration_since(self.began));
+            tally::time(Timed::Whole(start), now.saturating_duration_since(self.began));
+        }
     }
 }
 
@@ -179,6 +240,9 @@ impl<'g> InFlight<'g> {
     /// `context` got `permit`.
     pub fn new(context: &'g mut Context, permit: Permit<'g>) -> Self {
         let worker = Arc::clone(permit.worker());
+        if let Some(observed) = &context.observed {
+            observed.place.set(Stage::Sent, Some(worker.id.0));
+        }
         if let Some(record) = &mut context.record {
             record.admitted = Some(clock::now());
             record.worker = Some(worker.id.0);
@@ -206,9 +270,17 @@ impl<'g> InFlight<'g> {
 
     /// Notes the head of the final answer.
     pub fn on_answer(&mut self, status: u16) {
-        if let Some(record) = &mut self.context.record {
-            record.first_byte = Some(clock::now());
-            record.status = status;
+        let Context { record, observed, .. } = &mut *self.context;
+        if record.is_none() && observed.is_none() {
+            return;
+        }
+        let now = clock::now();
+        if let Some(observed) = observed {
+            (observed.first_byte, observed.status) = (Some(now), status);
+            observed.place.set(Stage::Answering, Some(self.worker.id.0));
+        }
+        if let Some(record) = record {
+            (record.first_byte, record.status) = (Some(now), status);
         }
     }
 

@@ -62,6 +62,17 @@ impl<T> Line<T> {
         self.waiting
     }
 
+    /// Bytes that those who wait hold.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Since when the one has waited who has waited longest.
+    pub fn oldest(&self) -> Option<Instant> {
+        // A lane is in order of arrival, but for those who came with their wait behind them.
+        self.lanes.iter().flat_map(|lane| &lane.waiting).map(|waiter| waiter.since).min()
+    }
+
     /// Whether nobody waits with this wish.
     pub fn is_clear(&self, wish: Wish<'_>) -> bool {
         self.lane(wish).is_none_or(|index| self.lanes[index].waiting.is_empty())

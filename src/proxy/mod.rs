@@ -31,6 +31,8 @@ pub struct Proxy {
     pub access_log: AccessLog,
     /// Which requests are.
     pub reported: Reported,
+    /// Whether requests are counted and timed, and can be seen in flight.
+    pub is_observed: bool,
     /// Whether the platform's markers are written.
     pub markers: Markers,
     /// Whether workers are told `x-warmfront-start`.
@@ -56,6 +58,7 @@ impl Proxy {
             gate,
             access_log: AccessLog::Off,
             reported: Reported::ALL,
+            is_observed: false,
             markers: Markers::Off,
             tell_start: false,
             headers: HeaderPolicy::default(),

@@ -9,8 +9,10 @@ use super::exchange::Cause;
 use crate::config::is_secret;
 use crate::config::units::period_text;
 use crate::fc::kind::Hook;
+use crate::http1::framing::FramingFault;
 use crate::http1::request::Refused;
 use crate::id::{REQUEST_ID_HEADER, RequestId};
+use crate::telemetry::tally::Count;
 
 /// One answer of the proxy's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub struct LocalReply {
     pub close: bool,
     /// Whether a worker that went away is the cause: the platform has a word for it.
     pub is_workers_end: bool,
+    /// What it is counted as, beside being a request.
+    pub counts_as: Option<Count>,
     id: RequestId,
     body: Body,
 }
@@ -53,12 +57,20 @@ impl LocalReply {
             }
             Refusal::Stopping => "This instance is stopping. Retry: another instance will answer.",
         };
+        let counts_as = match refusal {
+            Refusal::QueueFull { .. } => Count::ShedDepth,
+            Refusal::QueueBytes { .. } => Count::ShedBytes,
+            Refusal::Late { .. } => Count::ShedLate,
+            Refusal::NotStarted => Count::ShedNotStarted,
+            Refusal::Stopping => Count::ShedStopping,
+        };
         Self {
             status: 503,
             reason: refusal.to_string(),
             retry_after_secs: Some(retry_after_secs),
             close: false,
             is_workers_end: false,
+            counts_as: Some(counts_as),
             id,
             body: Body::Sentence(text.to_owned()),
         }
@@ -66,13 +78,15 @@ impl LocalReply {
 
     /// 502, or 400 or 408 where the client is to blame: the relay failed before an answer began.
     pub fn failed(cause: &Cause, id: RequestId) -> Self {
-        let (status, reason) = match cause {
-            Cause::Connect(_) => (502, "worker-connect".to_owned()),
-            Cause::Closed => (502, "worker-closed".to_owned()),
-            Cause::Protocol(_) => (502, "worker-protocol".to_owned()),
-            Cause::BadResponse(_) => (502, "worker-response".to_owned()),
-            Cause::BadBody(_) => (400, "request-body".to_owned()),
-            Cause::SlowBody(limit) => (408, format!("limits.body_timeout={}", period_text(*limit))),
+        let (status, reason, counts_as) = match cause {
+            Cause::Connect(_) => (502, "worker-connect".to_owned(), Count::FailedConnect),
+            Cause::Closed => (502, "worker-closed".to_owned(), Count::FailedClosed),
+            Cause::Protocol(_) => (502, "worker-protocol".to_owned(), Count::FailedProtocol),
+            Cause::BadResponse(_) => (502, "worker-response".to_owned(), Count::FailedResponse),
+            Cause::BadBody(_) => (400, "request-body".to_owned(), Count::FailedBody),
+            Cause::SlowBody(limit) => {
+                (408, format!("limits.body_timeout={}", period_text(*limit)), Count::FailedSlowBody)
+            }
         };
         Self {
             status,
@@ -80,6 +94,7 @@ impl LocalReply {
             retry_after_secs: None,
             close: matches!(status, 400 | 408),
             is_workers_end: matches!(cause, Cause::Connect(_) | Cause::Closed),
+            counts_as: Some(counts_as),
             id,
             body: Body::Sentence(sentence(&cause.to_string())),
         }
@@ -93,6 +108,7 @@ impl LocalReply {
             retry_after_secs: None,
             close: true,
             is_workers_end: false,
+            counts_as: Some(Count::FailedSlowHead),
             id,
             body: Body::Sentence("The request head came too slowly.".to_owned()),
         }
@@ -106,6 +122,7 @@ impl LocalReply {
             retry_after_secs: None,
             close: true,
             is_workers_end: false,
+            counts_as: Some(broken_rule(refused)),
             id,
             body: Body::Sentence(sentence(&refused.to_string())),
         }
@@ -125,6 +142,7 @@ impl LocalReply {
             retry_after_secs: None,
             close: false,
             is_workers_end: false,
+            counts_as: None,
             id,
             body,
         }
@@ -138,6 +156,7 @@ impl LocalReply {
             retry_after_secs: None,
             close: false,
             is_workers_end: false,
+            counts_as: None,
             id,
             body: Body::Sentence(sentence(&text)),
         }
@@ -152,6 +171,7 @@ impl LocalReply {
             retry_after_secs: None,
             close: false,
             is_workers_end: false,
+            counts_as: None,
             id,
             body: Body::Sentence(format!("{ready} of {workers} workers are ready{state}.")),
         }
@@ -189,6 +209,30 @@ impl LocalReply {
             text.push_str(&body);
         }
         text.into_bytes()
+    }
+}
+
+/// What a refused head is counted as.
+fn broken_rule(refused: &Refused) -> Count {
+    match refused {
+        Refused::Malformed(_) => Count::BadSyntax,
+        Refused::Framing(fault) => match fault {
+            FramingFault::BadLength => Count::BadLength,
+            FramingFault::RepeatedLength => Count::BadLengths,
+            FramingFault::LengthAndCoding => Count::BadLengthAndCoding,
+            FramingFault::UnknownCoding => Count::BadCoding,
+            FramingFault::RepeatedCoding => Count::BadCodings,
+            FramingFault::CodingInHttp10 => Count::BadCodingInHttp10,
+        },
+        Refused::Host => Count::BadHost,
+        Refused::HostValue => Count::BadHostValue,
+        Refused::HostConflict => Count::BadHostConflict,
+        Refused::Target(_) => Count::BadTarget,
+        Refused::Version => Count::BadVersion,
+        Refused::TargetTooLong => Count::BadTargetLength,
+        Refused::HeadTooLong => Count::BadHeadLength,
+        Refused::TooManyFields => Count::BadFields,
+        Refused::Connect => Count::BadConnect,
     }
 }
 

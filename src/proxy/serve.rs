@@ -13,6 +13,7 @@ use super::replay::Tries;
 use super::reply::LocalReply;
 use crate::clock;
 use crate::fc::kind::Kind;
+use crate::telemetry::tally::{self, Timed};
 use crate::upstream::affinity::Session;
 
 /// One request's way through the proxy. Every return has answered the client,
@@ -125,8 +126,10 @@ async fn stand_in_line<'g, E: Exchange>(
         context.set_cold();
     }
     exchange.park();
+    context.set_queued(true);
+    let queued = clock::now();
     let entered = pin!(proxy.gate.enter_for(wish, exchange.held_bytes(), since));
-    tokio::select! {
+    let admitted = tokio::select! {
         biased;
         entered = entered => match entered {
             Ok(permit) => {
@@ -137,5 +140,8 @@ async fn stand_in_line<'g, E: Exchange>(
             Err(refusal) => Admitted::No(refusal),
         },
         () = exchange.abandoned() => Admitted::Abandoned,
-    }
+    };
+    tally::time(Timed::Queue, clock::now().saturating_duration_since(queued));
+    context.set_queued(false);
+    admitted
 }

@@ -67,7 +67,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    fn word(self) -> &'static str {
+    /// The word used in logs and metrics.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Served => "served",
             Self::Local => "local",

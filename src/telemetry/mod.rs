@@ -5,6 +5,9 @@
 //! leaves whole.
 
 pub mod access;
+pub mod board;
+pub mod buckets;
+mod cells;
 mod line;
 pub mod mark;
 pub mod say;

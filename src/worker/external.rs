@@ -16,6 +16,7 @@ use crate::clock;
 use crate::error::Problem;
 use crate::upstream::pool::{Address, Publisher, Worker, WorkerId};
 
+use super::census::{Census, Member, Members, Standing};
 use super::report::Report;
 use super::spawn::SOCKET_PATH_BYTES;
 use super::state::{SILENT, later};
@@ -26,6 +27,7 @@ use super::{Mandate, probe};
 pub struct External {
     seats: Vec<Seat>,
     publisher: Publisher,
+    census: (Census, watch::Receiver<Members>),
     suspicion: Arc<Notify>,
     start_deadline: Duration,
     all_were_ready: bool,
@@ -35,6 +37,23 @@ pub struct External {
 struct Seat {
     worker: Arc<Worker>,
     state: Watched,
+    ready_after: Option<Duration>,
+}
+
+impl Seat {
+    fn member(&self) -> Member {
+        let standing = match self.state {
+            Watched::Awaited { .. } => Standing::Starting,
+            Watched::Ready => Standing::Ready,
+            Watched::Gone { .. } => Standing::Suspect,
+        };
+        Member {
+            standing,
+            ready_after: self.ready_after,
+            worker: Some(Arc::clone(&self.worker)),
+            ..Member::new(self.worker.id)
+        }
+    }
 }
 
 /// What is known of a socket.
@@ -79,9 +98,15 @@ impl External {
             .map(|(number, path)| Seat {
                 worker: Worker::new(WorkerId(number), Address::Unix(path), slots, suspicion.clone()),
                 state: Watched::Awaited { look_at },
+                ready_after: None,
             })
             .collect();
-        Ok(Self { seats, publisher, suspicion, start_deadline, all_were_ready: false })
+        Ok(Self { seats, publisher, census: Census::new(), suspicion, start_deadline, all_were_ready: false })
+    }
+
+    /// Follows who is who.
+    pub fn census(&self) -> watch::Receiver<Members> {
+        self.census.1.clone()
     }
 
     /// Watches until `mandate` is to stop (or its sender is gone); the pool is empty then.
@@ -97,6 +122,7 @@ impl External {
         }
         loop {
             let due = self.explain_silence(began, &say);
+            self.census.0.publish(self.seats.iter().map(Seat::member));
             // All branches are cancel safe.
             tokio::select! {
                 _ = mandate.wait_for(|&mandate| mandate == Mandate::Stop) => break,
@@ -126,6 +152,7 @@ impl External {
         let seat = &mut self.seats[number];
         let (worker, address) = (seat.worker.id, seat.worker.address.clone());
         seat.worker.clear_suspicion();
+        seat.ready_after.get_or_insert(now.duration_since(began));
         let before = std::mem::replace(&mut seat.state, Watched::Ready);
         self.publish();
         say(match before {

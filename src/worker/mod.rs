@@ -9,6 +9,7 @@
 //! system is small ([`spawn`], [`probe`], [`output`], [`sink`]); [`diagnose`] only reads
 //! and explains.
 
+pub mod census;
 pub mod diagnose;
 pub mod external;
 pub mod flush;

@@ -15,6 +15,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use crate::config::keys::{KEYS, Key, Kind};
 use crate::config::{Spawn, Transport};
 use crate::error::Problem;
 use crate::sys;
@@ -257,6 +258,10 @@ fn environment(
     let mut env: BTreeMap<_, _> = inherited.collect();
     for name in LISTEN_VARIABLES {
         env.insert(name.into(), words.listen.clone());
+    }
+    // What lets its bearer change something here is not for whoever runs in a worker.
+    for secret in KEYS.iter().filter(|key| key.kind == Kind::Secret).filter_map(Key::env_name) {
+        env.remove(OsStr::new(&secret));
     }
     env.insert("WARMFRONT_WORKER_ID".into(), words.worker.to_string().into());
     // One that we inherited (a sidecar under a sidecar) would name somebody else's socket.

@@ -30,6 +30,7 @@ use crate::sys;
 use crate::upstream::pool::{Address, Publisher, Worker, WorkerId};
 
 use super::Mandate;
+use super::census::{Census, LastExit, Member, Members, Standing};
 use super::diagnose::{exit, quoted, silence};
 use super::flush::Flusher;
 use super::output::Output;
@@ -60,6 +61,7 @@ pub struct Supervisor {
     start_deadline: Duration,
     fc_port: u16,
     publisher: Publisher,
+    census: (Census, watch::Receiver<Members>),
     children: Signal,
     suspicion: Arc<Notify>,
     output: Option<(Sink, Written)>,
@@ -80,6 +82,35 @@ struct Seat {
     place: Place,
     incarnation: u32,
     life: Option<Life>,
+    /// What the census says beside that.
+    past: Past,
+}
+
+/// What is remembered of a place's lives.
+#[derive(Debug, Default)]
+struct Past {
+    ready_after: Option<Duration>,
+    exits: u64,
+    last_exit: Option<LastExit>,
+    served: u64,
+}
+
+impl Seat {
+    fn member(&self) -> Member {
+        let life = self.life.as_ref();
+        Member {
+            id: self.id,
+            standing: Standing::of(self.place.state()),
+            pid: life.map(|life| life.pid),
+            born: life.map(|life| life.born),
+            ready_after: self.past.ready_after,
+            lives: self.incarnation,
+            exits: self.past.exits,
+            last_exit: self.past.last_exit.clone(),
+            served_before: self.past.served,
+            worker: life.map(|life| Arc::clone(&life.worker)),
+        }
+    }
 }
 
 /// One process group, from its start until nobody of it is left.
@@ -159,6 +190,7 @@ impl Supervisor {
             place: Place::new(respawn.clone(), now),
             incarnation: 0,
             life: None,
+            past: Past::default(),
         };
         let seats = (1..).take(spawn.count).map(seat).collect();
         Ok(Self {
@@ -167,6 +199,7 @@ impl Supervisor {
             start_deadline,
             fc_port,
             publisher,
+            census: Census::new(),
             children,
             suspicion: Arc::new(Notify::new()),
             flusher: Flusher::of(&output.0),
@@ -186,6 +219,11 @@ impl Supervisor {
         self.flusher.clone()
     }
 
+    /// Follows who is who, in every place.
+    pub fn census(&self) -> watch::Receiver<Members> {
+        self.census.1.clone()
+    }
+
     /// Keeps the workers alive until `mandate` is to stop them (or its sender is gone); then
     /// TERM to every group, KILL after the grace, and returns when all were reaped.
     ///
@@ -198,6 +236,7 @@ impl Supervisor {
         let say = |report| drop(reports.send(report));
         loop {
             self.do_due(&say);
+            self.census.0.publish(self.seats.iter().map(Seat::member));
             if self.is_over() {
                 break;
             }
@@ -334,6 +373,9 @@ impl Supervisor {
         life.worker.clear_suspicion();
         let (worker, pid, address) = (seat.id, life.pid, life.worker.address.clone());
         let born = life.born;
+        if let State::Starting { .. } = before {
+            seat.past.ready_after = Some(now.duration_since(born));
+        }
         self.last_failure = None;
         self.publish();
         say(match before {
@@ -409,6 +451,7 @@ impl Supervisor {
         let was_ready = seat.place.is_ready();
         let restart = seat.place.on_exited(clock::now(), fastrand::f64());
         let exits = seat.place.exits();
+        seat.past.served += life.worker.served();
         if was_ready {
             self.publish();
         }
@@ -433,6 +476,11 @@ impl Supervisor {
         match end {
             End::Asked { was_killed } => say(Report::Stopped { worker, pid, killed: was_killed }),
             End::Unasked { crash_loop } => {
+                let past = self.seats.iter_mut().find(|seat| seat.id == worker).map(|seat| &mut seat.past);
+                if let Some(past) = past {
+                    past.exits += 1;
+                    past.last_exit = Some(LastExit { summary: summary.clone(), at: clock::now() });
+                }
                 say(Report::Exited { worker, pid, summary: summary.clone(), in_flight });
                 if let Some(exits) = crash_loop {
                     self.last_failure = Some(self.crash_loop_problem(worker, exits, &summary));

@@ -1,6 +1,7 @@
 //! Behaviour of the built binary, one file per promise.
 
 mod access_log;
+mod admin;
 mod admission;
 mod affinity;
 mod baselines;

@@ -65,6 +65,8 @@ fn wrong(kind: Kind) -> Value {
         Kind::Paths => Value::List(Vec::new()),
         Kind::Words => Value::List(vec![Value::Integer(1)]),
         Kind::Target => text("healthz"),
+        Kind::Place => text("9901"),
+        Kind::Secret => Value::Integer(1),
         Kind::Variables => Value::Integer(1),
     }
 }

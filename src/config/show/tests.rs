@@ -81,6 +81,31 @@ fn values_of_secret_variables_are_never_shown() {
 }
 
 #[test]
+fn the_entries_say_what_the_listing_says() {
+    let loaded = loaded(
+        "workers.env.API_KEY = \"hush\"\nworkers.env.PLAIN = \"seen\"\nadmin.token = \"0123456789abcdef\"",
+    );
+    let entries = entries(&loaded.config, &loaded.layers);
+    let value = |key: &str| entries.iter().find(|entry| entry.key == key).unwrap().value.clone();
+    assert_eq!(value("queue.depth"), Some(1024.into()));
+    assert_eq!(value("workers.env.API_KEY"), Some("***".into()));
+    assert_eq!(value("admin.token"), Some("***".into()));
+    for line in listing(&loaded.config, &loaded.layers).lines().filter(|line| line.contains(" = ")) {
+        let (key, rest) = line.split_once(" = ").unwrap();
+        let Some(value) = value(key) else { panic!("{line}") };
+        assert!(rest.starts_with(&value.to_string()[..3.min(value.to_string().len())]), "{line}: {value}");
+    }
+}
+
+#[test]
+fn a_token_is_shown_nowhere() {
+    let loaded = loaded("admin.token = \"hush-hush-hush-hush\"");
+    assert!(!format!("{loaded:?}").contains("hush"));
+    let listing = listing(&loaded.config, &loaded.layers);
+    assert!(listing.contains("admin.token = \"***\"") && !listing.contains("hush"), "{listing}");
+}
+
+#[test]
 fn debug_output_keeps_secrets_too() {
     let loaded = loaded("workers.env.API_KEY = \"hush\"\nworkers.env.PLAIN = \"seen\"");
     let debug = format!("{loaded:?}");

@@ -5,6 +5,7 @@
 //! matters: sockets buffer, so "the client sends, the worker reads, the worker
 //! answers, the client reads" needs no threads and cannot race.
 
+pub(crate) mod admin;
 pub(crate) mod bare;
 pub(crate) mod client;
 pub(crate) mod freeze;

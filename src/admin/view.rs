@@ -1,0 +1,130 @@
+//! What the admin sees of the running process, and how it says so in JSON (`docs/admin.schema.json`).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::readiness::{self, Facts};
+use super::scrape::{Usages, WorkerUsage};
+use crate::clock;
+use crate::config::show::Entry;
+use crate::proxy::Proxy;
+use crate::telemetry::board;
+use crate::worker::census::{Member, Members};
+
+/// The version of every answer in JSON. What is added leaves it as it is.
+pub(super) const VERSION: u32 = 1;
+
+/// Requests in flight that are listed, the oldest; their number is told whole.
+const LISTED_MAX: usize = 1000;
+
+/// What is looked at. Nothing of it waits for anybody, but for the line's lock.
+#[derive(Debug)]
+pub struct View {
+    /// The gate, the phase, the warmth.
+    pub proxy: Arc<Proxy>,
+    /// Who is who.
+    pub census: watch::Receiver<Members>,
+    /// Every key as it holds.
+    pub config: Vec<Entry>,
+    /// When the process began.
+    pub began: Instant,
+    /// The same by the date.
+    pub began_unix_secs: u64,
+}
+
+impl View {
+    pub(super) fn members(&self) -> Members {
+        Arc::clone(&self.census.borrow())
+    }
+
+    /// Why no more requests should come; nothing if they may.
+    pub(super) fn obstacles(&self) -> Vec<String> {
+        let (pool, desk) = (self.proxy.gate.pool(), &self.proxy.desk);
+        let trusted = || pool.workers().iter().filter(|worker| !worker.is_suspect());
+        readiness::obstacles(&Facts {
+            phase: desk.phase.phase(),
+            warmth: desk.warmth.borrow().clone(),
+            trusted: trusted().count(),
+            free_slots: trusted()
+                .map(|worker| u64::from(worker.slots.saturating_sub(worker.in_flight())))
+                .sum(),
+            crowd: self.proxy.gate.crowd(),
+        })
+    }
+
+    pub(super) fn live(&self) -> Value {
+        json!({
+            "version": VERSION,
+            "phase": self.proxy.desk.phase.phase().word(),
+            "uptime_ms": millis(clock::now().saturating_duration_since(self.began)),
+        })
+    }
+
+    pub(super) fn ready(obstacles: &[String]) -> Value {
+        json!({ "version": VERSION, "ready": obstacles.is_empty(), "reasons": obstacles })
+    }
+
+    pub(super) fn workers(&self, usages: &mut Usages) -> Value {
+        let (members, now) = (self.members(), clock::now());
+        let usages = usages.of(&members);
+        let workers: Vec<Value> =
+            members.iter().map(|member| worker(member, usages.get(&member.id.0), now)).collect();
+        json!({ "version": VERSION, "workers": workers })
+    }
+
+    pub(super) fn requests(&self) -> Value {
+        let (all, now) = (board::everybody(), clock::now());
+        let one = |posted: &board::Posted| {
+            json!({
+                "id": posted.id.as_str(),
+                "age_ms": millis(now.saturating_duration_since(posted.began)),
+                "phase": posted.stage.word(),
+                "worker": posted.worker,
+            })
+        };
+        let listed: Vec<Value> = all.iter().take(LISTED_MAX).map(one).collect();
+        json!({ "version": VERSION, "count": all.len(), "requests": listed })
+    }
+
+    pub(super) fn config(&self) -> Value {
+        let key = |entry: &Entry| json!({ "key": entry.key, "value": entry.value, "from": entry.from });
+        json!({ "version": VERSION, "keys": self.config.iter().map(key).collect::<Vec<_>>() })
+    }
+}
+
+fn worker(member: &Member, usage: Option<&WorkerUsage>, now: Instant) -> Value {
+    let ago = |at: Instant| millis(now.saturating_duration_since(at));
+    let current = member.worker.as_ref();
+    json!({
+        "id": member.id.0,
+        "state": member.standing.word(),
+        "pid": member.pid,
+        "address": current.map(|worker| worker.address.to_string()),
+        "slots": current.map(|worker| worker.slots),
+        "in_flight": member.in_flight(),
+        "connections": current.map_or(0, |worker| worker.connections()),
+        "served": member.served(),
+        "uptime_ms": member.born.map(ago),
+        "start": { "ready_ms": member.ready_after.map(millis) },
+        "restarts": member.lives.saturating_sub(1),
+        "exits": member.exits,
+        "last_exit": member.last_exit.as_ref().map(|exit| json!({
+            "summary": exit.summary,
+            "ago_ms": ago(exit.at),
+        })),
+        "usage": usage.map(|usage| json!({
+            "processes": usage.group.processes,
+            "resident_bytes": usage.group.resident,
+            "proportional_bytes": usage.proportional,
+            "cpu_ms": millis(usage.group.cpu),
+            "fds": usage.group.fds,
+        })),
+    })
+}
+
+fn millis(period: Duration) -> u64 {
+    u64::try_from(period.as_millis()).unwrap_or(u64::MAX)
+}

@@ -17,7 +17,7 @@
 
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
@@ -125,6 +125,8 @@ struct Inner {
     line: Line<oneshot::Sender<Result<Lease, Refusal>>>,
     closed: Option<Refusal>,
     rate: DrainRate,
+    /// Workers that have left the pool, as long as anybody has them: some have requests.
+    departed: Vec<Weak<Worker>>,
 }
 
 impl Gate {
@@ -135,7 +137,12 @@ impl Gate {
             pool: ArcSwap::from_pointee(Pool::default()),
             rotation: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
-            inner: Mutex::new(Inner { line: Line::new(bounds), closed: None, rate: DrainRate::default() }),
+            inner: Mutex::new(Inner {
+                line: Line::new(bounds),
+                closed: None,
+                rate: DrainRate::default(),
+                departed: Vec::new(),
+            }),
             first_ready: watch::Sender::new(None),
             bounds,
             start_deadline,
@@ -157,9 +164,12 @@ impl Gate {
         self.rotation.load(Ordering::Relaxed) as u64
     }
 
-    /// Requests that hold a slot of the pool's workers.
+    /// Requests that hold a slot, also of workers that have left the pool.
     pub fn in_flight(&self) -> u64 {
-        self.pool.load().workers().iter().map(|worker| u64::from(worker.in_flight())).sum()
+        let (inner, pool) = (self.lock(), self.pool.load());
+        let departed = inner.departed.iter().filter_map(Weak::upgrade);
+        let held = |worker: &Arc<Worker>| u64::from(worker.in_flight());
+        departed.map(|worker| held(&worker)).chain(pool.workers().iter().map(held)).sum()
     }
 
     /// Resolves when no request holds a slot or waits for one.
@@ -188,8 +198,13 @@ impl Gate {
     /// Replaces the pool and serves waiters from it.
     pub fn install(&self, pool: Arc<Pool>) {
         let (ready, now) = (!pool.workers().is_empty(), clock::now());
-        self.pool.store(pool);
         let mut inner = self.lock();
+        // Under the lock, so that nobody is counted twice or not at all.
+        inner.departed.retain(|worker| worker.upgrade().is_some_and(|worker| !pool.has(&worker)));
+        let before = self.pool.load_full();
+        let leaving = before.workers().iter().filter(|worker| !pool.has(worker));
+        inner.departed.extend(leaving.map(Arc::downgrade));
+        self.pool.store(pool);
         inner.line.set_ready(ready, now);
         self.dispatch(&mut inner);
         drop(inner);

@@ -246,3 +246,27 @@ fn retry_after_follows_the_rate_at_which_requests_leave() {
     assert_eq!(rate.seconds_for(9, 50, now + Duration::from_secs(10)), 2);
     assert_eq!(rate.seconds_for(100_000, 50, now + Duration::from_secs(11)), 60);
 }
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_a_worker_that_has_left_the_pool_are_still_in_flight() {
+    let (gate, first) = (gate(2), pool(&[2]));
+    gate.install(Arc::clone(&first));
+    let (held, other) = (gate.try_enter().unwrap(), gate.try_enter().unwrap());
+    gate.install(pool(&[1]));
+    let third = gate.try_enter().unwrap();
+    assert_eq!(gate.in_flight(), 3);
+    drop((other, third));
+    let mut emptied = pin!(gate.emptied());
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(emptied.as_mut().poll(&mut cx).is_pending());
+    // One that is trusted again is counted once.
+    gate.install(Arc::clone(&first));
+    assert_eq!(gate.in_flight(), 1);
+    gate.install(Arc::default());
+    assert_eq!(gate.in_flight(), 1);
+    drop(held);
+    emptied.await;
+    drop(first);
+    gate.install(Arc::default());
+    assert!(gate.lock().departed.is_empty(), "nobody has that worker any more");
+}

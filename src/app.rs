@@ -293,6 +293,7 @@ impl Running {
     /// A hook may have moved it: the instance will end, but not by our doing.
     fn on_phase(&mut self) {
         if *self.phases.borrow_and_update() == Phase::Draining {
+            self.proxy.gate.resume();
             self.mandate.send_replace(Mandate::Rest);
             say::info(format_args!(
                 "/pre-stop: {} in flight, {} waiting; at most {}, and workers that exit stay away",
@@ -334,6 +335,8 @@ impl Running {
     async fn drain(mut self, verdict: ExitCode) -> ExitCode {
         // The only illegal move would be a second drain, and there is one caller.
         let _ = self.phase.on_shutdown();
+        // Who waits shall be served in time.
+        self.proxy.gate.resume();
         self.phases.mark_unchanged();
         self.fail_start("the instance is stopping");
         let hopeless = verdict == ExitCode::WorkersUnavailable;

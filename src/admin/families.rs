@@ -115,6 +115,8 @@ families! {
         "What the process is doing as a whole: 1 for that, 0 for the others.";
     READY = Gauge "warmfront_ready" []
         "Whether /ready says yes.";
+    PAUSED = Gauge "warmfront_paused" []
+        "Whether the gate lets nobody in because the admin was told to pause it.";
     FREEZES = Counter "warmfront_freezes_total" []
         "Freezes of the process that were noticed.";
     FROZEN = Counter "warmfront_frozen_seconds_total" []

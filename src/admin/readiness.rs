@@ -22,6 +22,8 @@ pub(super) struct Facts {
     pub(super) warmth: Warmth,
     /// Workers that get requests.
     pub(super) trusted: usize,
+    /// Whether the gate lets nobody in.
+    pub(super) is_paused: bool,
     /// Slots of those that are free.
     pub(super) free_slots: u64,
     pub(super) crowd: Crowd,
@@ -29,7 +31,7 @@ pub(super) struct Facts {
 
 /// Why it is not ready; nothing if it is.
 pub(super) fn obstacles(facts: &Facts) -> Vec<String> {
-    let Facts { phase, warmth, trusted, free_slots, crowd } = facts;
+    let Facts { phase, warmth, trusted, is_paused, free_slots, crowd } = facts;
     if *phase >= Phase::Draining {
         return vec!["the instance is stopping".to_owned()];
     }
@@ -41,6 +43,9 @@ pub(super) fn obstacles(facts: &Facts) -> Vec<String> {
     }
     if *trusted == 0 {
         found.push("no worker is ready".to_owned());
+    }
+    if *is_paused {
+        found.push("paused by the admin".to_owned());
     }
     let bounds = &crowd.bounds;
     let is_full = |held: usize, most: usize| held as u128 * 100 >= most as u128 * FULL_PERCENT;
@@ -75,7 +80,14 @@ mod tests {
     fn fine() -> Facts {
         let bounds = Queue { depth: 10, bytes: 1000, timeout: S(30), newest_first_after: S(1) };
         let crowd = Crowd { waiting: 0, bytes: 0, oldest: None, bounds };
-        Facts { phase: Phase::Ready, warmth: Warmth::Warm, trusted: 2, free_slots: 1, crowd }
+        Facts {
+            phase: Phase::Ready,
+            warmth: Warmth::Warm,
+            trusted: 2,
+            is_paused: false,
+            free_slots: 1,
+            crowd,
+        }
     }
 
     fn why(change: impl FnOnce(&mut Facts)) -> String {
@@ -108,5 +120,6 @@ mod tests {
         assert_eq!(why(|facts| facts.warmth = Warmth::Starting), "workers are starting");
         assert_eq!(why(|facts| facts.warmth = Warmth::Failed("worker 1 loops".into())), "worker 1 loops");
         assert_eq!(why(|facts| facts.trusted = 0), "no worker is ready");
+        assert_eq!(why(|facts| facts.is_paused = true), "paused by the admin");
     }
 }

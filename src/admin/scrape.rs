@@ -202,6 +202,7 @@ fn process(text: &mut Text, view: &View) {
         samples.add(&[phase.word()], u8::from(phase == now));
     }
     text.single(&f::READY, u8::from(view.obstacles().is_empty()));
+    text.single(&f::PAUSED, u8::from(view.proxy.gate.is_paused()));
     let freezes = clock::freezes();
     text.single(&f::FREEZES, freezes.count);
     text.single(&f::FROZEN, freezes.total.as_secs_f64());

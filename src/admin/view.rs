@@ -48,6 +48,7 @@ impl View {
             phase: desk.phase.phase(),
             warmth: desk.warmth.borrow().clone(),
             trusted: trusted().count(),
+            is_paused: self.proxy.gate.is_paused(),
             free_slots: trusted()
                 .map(|worker| u64::from(worker.slots.saturating_sub(worker.in_flight())))
                 .sum(),

@@ -10,6 +10,9 @@
 //! looks at `waiting`. With sequentially consistent order one of them sees the
 //! other.
 //!
+//! Paused, it gives no slot to anybody: a bit beside the number of those who wait makes everybody look under the
+//! lock, so that who finds it open pays nothing for the question.
+//!
 //! Who belongs to a session may wish for one worker and waits for that one alone,
 //! in a lane beside the others. It is let off its wish when the worker leaves the
 //! pool or is suspect: whoever suspects a worker holds a slot of it and gives that
@@ -32,6 +35,9 @@ use crate::upstream::pool::{Pool, Worker};
 
 /// How often a drain looks whether it is over.
 const EMPTIED_LOOK: Duration = Duration::from_millis(5);
+
+/// In `Gate::waiting`, beside the number of those who wait: nobody is let in.
+const PAUSED: usize = 1 << (usize::BITS - 1);
 
 /// Why the gate said no. Each names its limit and value, so that an operator
 /// knows which one to move.
@@ -112,6 +118,7 @@ impl Drop for Permit<'_> {
 pub struct Gate {
     pool: ArcSwap<Pool>,
     rotation: AtomicUsize,
+    /// Those who wait, and [`PAUSED`].
     waiting: AtomicUsize,
     inner: Mutex<Inner>,
     /// When the first worker became ready: from then on waiting is bounded by `queue.timeout`.
@@ -124,6 +131,7 @@ pub struct Gate {
 struct Inner {
     line: Line<oneshot::Sender<Result<Lease, Refusal>>>,
     closed: Option<Refusal>,
+    paused: bool,
     rate: DrainRate,
     /// Workers that have left the pool, as long as anybody has them: some have requests.
     departed: Vec<Weak<Worker>>,
@@ -140,6 +148,7 @@ impl Gate {
             inner: Mutex::new(Inner {
                 line: Line::new(bounds),
                 closed: None,
+                paused: false,
                 rate: DrainRate::default(),
                 departed: Vec::new(),
             }),
@@ -185,7 +194,27 @@ impl Gate {
 
     /// Requests waiting now.
     pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::SeqCst)
+        self.waiting.load(Ordering::SeqCst) & !PAUSED
+    }
+
+    /// Whether nobody is let in.
+    pub fn is_paused(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) & PAUSED != 0
+    }
+
+    /// Lets nobody in from now on: who comes waits in line, within its bounds. Who is in stays.
+    pub fn pause(&self) {
+        let mut inner = self.lock();
+        inner.paused = true;
+        self.waiting.fetch_or(PAUSED, Ordering::SeqCst);
+    }
+
+    /// Lets those in again who wait, and everybody behind them.
+    pub fn resume(&self) {
+        let mut inner = self.lock();
+        inner.paused = false;
+        self.waiting.fetch_and(!PAUSED, Ordering::SeqCst);
+        self.dispatch(&mut inner);
     }
 
     /// How full the line is.
@@ -282,7 +311,8 @@ impl Gate {
             self.waiting.fetch_add(1, Ordering::SeqCst);
             // Looked at under the lock: whoever publishes another pool or gives a slot back dispatches behind us.
             let wish = wish.filter(|worker| self.serves(worker));
-            if inner.line.is_clear(wish)
+            if !inner.paused
+                && inner.line.is_clear(wish)
                 && let Some(lease) = self.take(wish)
             {
                 self.waiting.fetch_sub(1, Ordering::SeqCst);
@@ -347,6 +377,9 @@ impl Gate {
     /// Gives free slots to those who wait for just these, then to those who take any.
     fn dispatch(&self, inner: &mut Inner) {
         inner.line.give_up(|worker| self.serves(worker));
+        if inner.paused {
+            return;
+        }
         for worker in inner.line.wishes() {
             self.serve(inner, Some(&worker));
         }

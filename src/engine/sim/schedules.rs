@@ -198,6 +198,32 @@ fn a_worker_that_is_trusted_again_serves_those_who_waited() {
     });
 }
 
+#[test]
+fn nobody_is_forgotten_in_a_pause() {
+    explore(|| {
+        let ((gate, worker), users) = (gate_to(1), Arc::new(AtomicU32::new(0)));
+        let inside = Arc::clone(&gate);
+        let threads = spawn(3, move |index| {
+            if index == 0 {
+                inside.pause();
+                yield_briefly();
+                inside.resume();
+            } else {
+                use_up(enter(&inside).expect("nobody refuses"), &users);
+            }
+        });
+        join(threads);
+        assert!(!gate.is_paused());
+        at_rest(&gate, &[&worker]);
+    });
+}
+
+fn yield_briefly() {
+    for _ in 0..3 {
+        thread::yield_now();
+    }
+}
+
 /// As the walk does it for a session.
 fn enter_for<'g>(gate: &'g Gate, worker: &Arc<Worker>) -> Result<Permit<'g>, Refusal> {
     gate.try_enter_for(Some(worker))

@@ -270,3 +270,32 @@ async fn requests_of_a_worker_that_has_left_the_pool_are_still_in_flight() {
     gate.install(Arc::default());
     assert!(gate.lock().departed.is_empty(), "nobody has that worker any more");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_gate_lets_nobody_in_keeps_the_bounds_and_serves_all_when_it_goes_on() {
+    let gate = gate(2);
+    gate.install(pool(&[2]));
+    let worker = Arc::clone(&gate.pool().workers()[0]);
+    let held = gate.try_enter().unwrap();
+    gate.pause();
+    assert!(gate.is_paused() && gate.try_enter().is_none() && gate.try_enter_for(Some(&worker)).is_none());
+    assert_eq!(gate.waiting(), 0, "the pause itself is nobody who waits");
+    let mut cx = Context::from_waker(Waker::noop());
+    let (mut first, mut second) = (pin!(gate.enter(1)), pin!(gate.enter(1)));
+    assert!(first.as_mut().poll(&mut cx).is_pending() && second.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(gate.enter(1).await.err(), Some(Refusal::QueueFull { depth: 2 }));
+    drop(held);
+    gate.install(gate.pool());
+    assert!(
+        first.as_mut().poll(&mut cx).is_pending(),
+        "neither a slot given back nor a new pool ends a pause"
+    );
+    gate.resume();
+    let both = (first.await.unwrap(), second.await.unwrap());
+    assert_eq!((gate.waiting(), gate.is_paused(), worker.in_flight()), (0, false, 2));
+    drop(both);
+    gate.pause();
+    assert_eq!(gate.enter(1).await.err(), Some(Refusal::Late { timeout: Duration::from_secs(30) }));
+    gate.resume();
+    assert!(gate.try_enter().is_some());
+}

@@ -124,7 +124,7 @@ families! {
     LAST_FREEZE = Gauge "warmfront_last_freeze_seconds" []
         "How long the last freeze was.";
     WORKER_STATE = Gauge "warmfront_worker_state"
-        [WORKER, ("state", "backoff, starting, ready, suspect, stopping, stopped")]
+        [WORKER, ("state", "backoff, starting, ready, suspect, retiring, stopping, stopped")]
         "Where a worker is in its life: 1 for that, 0 for the others.";
     WORKER_SLOTS = Gauge "warmfront_worker_slots" [WORKER]
         "Requests that a worker may hold at once.";

@@ -22,6 +22,8 @@ pub enum Standing {
     Ready,
     /// A connect to it failed; it gets none until one succeeds.
     Suspect,
+    /// It is to be started again: it finishes the requests that it has, and gets no more.
+    Retiring,
     /// It was asked to end.
     Stopping,
     /// It has ended because it was asked to.
@@ -30,8 +32,15 @@ pub enum Standing {
 
 impl Standing {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Backoff, Self::Starting, Self::Ready, Self::Suspect, Self::Stopping, Self::Stopped];
+    pub const ALL: [Self; 7] = [
+        Self::Backoff,
+        Self::Starting,
+        Self::Ready,
+        Self::Suspect,
+        Self::Retiring,
+        Self::Stopping,
+        Self::Stopped,
+    ];
 
     /// That of a place in this state.
     pub fn of(state: State) -> Self {
@@ -40,6 +49,7 @@ impl Standing {
             State::Starting { .. } => Self::Starting,
             State::Ready { .. } => Self::Ready,
             State::Suspect { .. } => Self::Suspect,
+            State::Retiring { .. } => Self::Retiring,
             State::Stopping { .. } => Self::Stopping,
             State::Stopped => Self::Stopped,
         }
@@ -52,6 +62,7 @@ impl Standing {
             Self::Starting => "starting",
             Self::Ready => "ready",
             Self::Suspect => "suspect",
+            Self::Retiring => "retiring",
             Self::Stopping => "stopping",
             Self::Stopped => "stopped",
         }

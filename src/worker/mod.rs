@@ -19,6 +19,8 @@ pub mod probe;
 mod records;
 pub mod report;
 pub mod respawn;
+pub mod restart;
+mod seat;
 pub mod sink;
 pub mod spawn;
 mod stamp;

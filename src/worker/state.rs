@@ -9,6 +9,8 @@
 //!     ▲  └ on_spawn_failed   │                      │    on_accepting     │
 //!     └──────────────────────┴───── on_exited ──────┴─────────────────────┘
 //!  on_stop: Backoff ──▶ Stopped; every other ──▶ Stopping ── on_exited ──▶ Stopped
+//!  on_restart: Backoff is over; every other that lives ──▶ Retiring ── on_retired ──▶ Stopping ── on_exited ──▶ Backoff,
+//!  which is over
 //! ```
 
 use std::time::{Duration, Instant};
@@ -47,10 +49,19 @@ pub enum State {
         /// When the connect failed.
         since: Instant,
     },
+    /// It shall end and come back: it gets no more requests, and finishes those that it has.
+    Retiring {
+        /// Since when.
+        since: Instant,
+        /// It is asked to end then, whatever it still has.
+        until: Instant,
+    },
     /// It was asked to end.
     Stopping {
         /// When it is forced to; `None` once that was done.
         kill_at: Option<Instant>,
+        /// Whether it is started again.
+        returns: bool,
     },
     /// It ended because it was asked to. Nothing follows.
     Stopped,
@@ -73,6 +84,8 @@ pub enum Due {
     Spawn,
     /// Look why it is silent, then say `on_looked`.
     Look,
+    /// Ask its group to end, then say `on_retired`. Due as soon as it has no request, too.
+    Retire,
     /// Kill its group, then say `on_killed`.
     Kill,
 }
@@ -123,9 +136,15 @@ impl Place {
         match self.state {
             State::Backoff { until } => Some((until, Due::Spawn)),
             State::Starting { look_at, .. } => look_at.map(|at| (at, Due::Look)),
-            State::Stopping { kill_at } => kill_at.map(|at| (at, Due::Kill)),
+            State::Retiring { until, .. } => Some((until, Due::Retire)),
+            State::Stopping { kill_at, .. } => kill_at.map(|at| (at, Due::Kill)),
             State::Ready { .. } | State::Suspect { .. } | State::Stopped => None,
         }
+    }
+
+    /// Whether it was asked to end.
+    pub fn is_stopping(&self) -> bool {
+        matches!(self.state, State::Stopping { .. })
     }
 
     /// A process was started; it should be ready within `patience`.
@@ -164,7 +183,7 @@ impl Place {
             State::Starting { .. } => now,
             State::Suspect { ready_since, .. } => ready_since,
             State::Ready { .. } => return Ok(false),
-            State::Backoff { .. } | State::Stopping { .. } | State::Stopped => {
+            State::Backoff { .. } | State::Retiring { .. } | State::Stopping { .. } | State::Stopped => {
                 return self.illegal("accepting");
             }
         };
@@ -184,9 +203,11 @@ impl Place {
                 Ok(true)
             }
             State::Suspect { .. } => Ok(false),
-            State::Starting { .. } | State::Backoff { .. } | State::Stopping { .. } | State::Stopped => {
-                self.illegal("suspected")
-            }
+            State::Starting { .. }
+            | State::Backoff { .. }
+            | State::Retiring { .. }
+            | State::Stopping { .. }
+            | State::Stopped => self.illegal("suspected"),
         }
     }
 
@@ -211,7 +232,11 @@ impl Place {
             State::Starting { .. } => None,
             State::Ready { since } => Some(now.saturating_duration_since(since)),
             State::Suspect { ready_since, since } => Some(since.saturating_duration_since(ready_since)),
-            State::Stopping { .. } => {
+            State::Retiring { .. } | State::Stopping { returns: true, .. } => {
+                self.state = State::Backoff { until: now };
+                return Ok(None);
+            }
+            State::Stopping { returns: false, .. } => {
                 self.state = State::Stopped;
                 return Ok(None);
             }
@@ -227,12 +252,43 @@ impl Place {
                 self.state = State::Stopped;
                 false
             }
-            State::Starting { .. } | State::Ready { .. } | State::Suspect { .. } => {
-                self.state = State::Stopping { kill_at: Some(later(now, grace)) };
+            State::Starting { .. } | State::Ready { .. } | State::Suspect { .. } | State::Retiring { .. } => {
+                self.state = State::Stopping { kill_at: Some(later(now, grace)), returns: false };
                 true
             }
-            State::Stopping { .. } | State::Stopped => false,
+            State::Stopping { kill_at, .. } => {
+                self.state = State::Stopping { kill_at, returns: false };
+                false
+            }
+            State::Stopped => false,
         }
+    }
+
+    /// It shall end and be started again, and may take `patience` over the requests that it has. Where nothing
+    /// runs it is started at once. Returns whether that made a difference.
+    ///
+    /// # Errors
+    /// If it has stopped for good.
+    pub fn on_restart(&mut self, now: Instant, patience: Duration) -> Result<bool, IllegalMove> {
+        self.state = match self.state {
+            State::Backoff { .. } => State::Backoff { until: now },
+            State::Starting { .. } | State::Ready { .. } | State::Suspect { .. } => {
+                State::Retiring { since: now, until: later(now, patience) }
+            }
+            State::Retiring { .. } | State::Stopping { returns: true, .. } => return Ok(false),
+            State::Stopping { returns: false, .. } | State::Stopped => return self.illegal("restart"),
+        };
+        Ok(true)
+    }
+
+    /// It was asked to end, and is started again when it has.
+    ///
+    /// # Errors
+    /// Unless it was retiring.
+    pub fn on_retired(&mut self, now: Instant, grace: Duration) -> Result<(), IllegalMove> {
+        let State::Retiring { .. } = self.state else { return self.illegal("retired") };
+        self.state = State::Stopping { kill_at: Some(later(now, grace)), returns: true };
+        Ok(())
     }
 
     /// Its grace was over and it was killed.
@@ -240,7 +296,7 @@ impl Place {
     /// # Errors
     /// Unless it was stopping.
     pub fn on_killed(&mut self) -> Result<(), IllegalMove> {
-        let State::Stopping { kill_at } = &mut self.state else { return self.illegal("killed") };
+        let State::Stopping { kill_at, .. } = &mut self.state else { return self.illegal("killed") };
         *kill_at = None;
         Ok(())
     }
@@ -331,6 +387,36 @@ mod tests {
     }
 
     #[test]
+    fn a_restart_lets_requests_finish_and_leaves_no_trace_in_the_pauses() {
+        let start = Instant::now();
+        let mut place = place(start);
+        place.on_spawned(start, S(30)).unwrap();
+        place.on_accepting(start).unwrap();
+        assert!(place.on_restart(start + S(1), S(25)).unwrap() && !place.is_ready());
+        assert!(!place.on_restart(start + S(2), S(25)).unwrap(), "once is enough");
+        assert_eq!(place.due(), Some((start + S(26), Due::Retire)));
+        place.on_retired(start + S(3), S(10)).unwrap();
+        assert_eq!(place.due(), Some((start + S(13), Due::Kill)));
+        assert_eq!(place.on_exited(start + S(4), 0.0).unwrap(), None, "it was meant to end");
+        assert_eq!((place.due(), place.exits()), (Some((start + S(4), Due::Spawn)), 0));
+        // Who is in a pause is started at once.
+        place.on_spawned(start + S(4), S(30)).unwrap();
+        for _ in 0..4 {
+            place.on_exited(start + S(4), 0.0).unwrap();
+            place.on_restart(start + S(5), S(25)).unwrap();
+            assert_eq!(place.due(), Some((start + S(5), Due::Spawn)));
+            place.on_spawned(start + S(5), S(30)).unwrap();
+        }
+        // The end of everything wins.
+        place.on_restart(start + S(6), S(25)).unwrap();
+        place.on_retired(start + S(6), S(10)).unwrap();
+        assert!(!place.on_stop(start + S(7), S(3)), "it was told already");
+        assert_eq!(place.on_exited(start + S(8), 0.0).unwrap(), None);
+        assert_eq!(place.state(), State::Stopped);
+        assert_eq!(place.on_restart(start + S(9), S(1)).unwrap_err().event, "restart");
+    }
+
+    #[test]
     fn endless_periods_are_no_panic() {
         let mut place = place(Instant::now());
         place.on_spawned(Instant::now(), Duration::MAX).unwrap();
@@ -349,7 +435,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_order_of_events_breaks_the_promises(events in proptest::collection::vec((0_u8..8, 0_u64..12_000), 1..200)) {
+        fn no_order_of_events_breaks_the_promises(events in proptest::collection::vec((0_u8..10, 0_u64..12_000), 1..200)) {
             let mut now = Instant::now();
             let mut place = place(now);
             let mut stopped = false;
@@ -364,13 +450,15 @@ mod tests {
                     4 => place.on_looked(now).err(),
                     5 => place.on_exited(now, 0.5).err(),
                     6 => place.on_killed().err(),
+                    7 => place.on_restart(now, S(5)).err(),
+                    8 => place.on_retired(now, S(3)).err(),
                     _ => { place.on_stop(now, S(3)); stopped = true; None }
                 };
                 if let Some(illegal) = illegal {
                     prop_assert_eq!(illegal.from, before);
                     prop_assert_eq!(place.state(), before, "an illegal move changes nothing");
                 }
-                let is_over = matches!(place.state(), State::Stopping { .. } | State::Stopped);
+                let is_over = matches!(place.state(), State::Stopping { returns: false, .. } | State::Stopped);
                 prop_assert_eq!(is_over, stopped, "stop is final");
                 prop_assert!(!place.is_ready() || place.was_ever_ready());
                 if let State::Backoff { until } = place.state() {

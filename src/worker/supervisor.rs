@@ -19,9 +19,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::{Notify, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::config::Spawn;
@@ -30,23 +30,23 @@ use crate::sys;
 use crate::upstream::pool::{Address, Publisher, Worker, WorkerId};
 
 use super::Mandate;
-use super::census::{Census, LastExit, Member, Members, Standing};
+use super::census::{Census, LastExit, Members};
 use super::diagnose::{exit, quoted, silence};
 use super::flush::Flusher;
 use super::output::Output;
 use super::probe;
 use super::report::Report;
 use super::respawn::Respawn;
+use super::restart::{Declined, Restart, Restarts};
+use super::seat::{Life, Past, Seat};
 use super::sink::{Sink, Written};
 use super::spawn::Launcher;
 use super::state::{Due, Place, State};
 
 /// How long a post-mortem waits for the last lines of a process that is gone.
 const LAST_LINES: Duration = Duration::from_millis(200);
-/// How often a group is looked at whose leader has stopped before the others.
+/// How often a group is looked at whose leader has stopped before the others, and one that is to finish its requests.
 const LINGERING: Duration = Duration::from_millis(20);
-/// How long a killed group may still show members: zombies of a parent that left the group.
-const UNBURIED: Duration = Duration::from_secs(1);
 /// How long the end waits for somebody to read our own output.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -62,6 +62,7 @@ pub struct Supervisor {
     fc_port: u16,
     publisher: Publisher,
     census: (Census, watch::Receiver<Members>),
+    restarts: (Restarts, UnboundedReceiver<Restart>),
     children: Signal,
     suspicion: Arc<Notify>,
     output: Option<(Sink, Written)>,
@@ -73,65 +74,6 @@ pub struct Supervisor {
     all_were_ready: bool,
     said_never: bool,
     last_failure: Option<Problem>,
-}
-
-/// One place in the pool and who sits there.
-#[derive(Debug)]
-struct Seat {
-    id: WorkerId,
-    place: Place,
-    incarnation: u32,
-    life: Option<Life>,
-    /// What the census says beside that.
-    past: Past,
-}
-
-/// What is remembered of a place's lives.
-#[derive(Debug, Default)]
-struct Past {
-    ready_after: Option<Duration>,
-    exits: u64,
-    last_exit: Option<LastExit>,
-    served: u64,
-}
-
-impl Seat {
-    fn member(&self) -> Member {
-        let life = self.life.as_ref();
-        Member {
-            id: self.id,
-            standing: Standing::of(self.place.state()),
-            pid: life.map(|life| life.pid),
-            born: life.map(|life| life.born),
-            ready_after: self.past.ready_after,
-            lives: self.incarnation,
-            exits: self.past.exits,
-            last_exit: self.past.last_exit.clone(),
-            served_before: self.past.served,
-            worker: life.map(|life| Arc::clone(&life.worker)),
-        }
-    }
-}
-
-/// One process group, from its start until nobody of it is left.
-#[derive(Debug)]
-struct Life {
-    pid: i32,
-    born: Instant,
-    worker: Arc<Worker>,
-    output: Output,
-    probe: Option<AbortHandle>,
-    /// How the leader ended, if others of its group are still being waited for.
-    leader: Option<ExitStatus>,
-    killed_at: Option<Instant>,
-}
-
-impl Life {
-    /// How its leader ended, if that was waiting for the rest of the group and needs to no more.
-    fn lingers_no_more(&self, now: Instant) -> Option<ExitStatus> {
-        let gave_up = self.killed_at.is_some_and(|at| now.duration_since(at) >= UNBURIED);
-        self.leader.filter(|_| gave_up || !sys::group_exists(self.pid))
-    }
 }
 
 /// What a task beside the supervisor came back with.
@@ -190,6 +132,7 @@ impl Supervisor {
             place: Place::new(respawn.clone(), now),
             incarnation: 0,
             life: None,
+            returns: false,
             past: Past::default(),
         };
         let seats = (1..).take(spawn.count).map(seat).collect();
@@ -200,6 +143,7 @@ impl Supervisor {
             fc_port,
             publisher,
             census: Census::new(),
+            restarts: Restarts::new(),
             children,
             suspicion: Arc::new(Notify::new()),
             flusher: Flusher::of(&output.0),
@@ -222,6 +166,11 @@ impl Supervisor {
     /// Follows who is who, in every place.
     pub fn census(&self) -> watch::Receiver<Members> {
         self.census.1.clone()
+    }
+
+    /// Where restarts are asked for.
+    pub fn restarts(&self) -> Restarts {
+        self.restarts.0.clone()
     }
 
     /// Keeps the workers alive until `mandate` is to stop them (or its sender is gone); then
@@ -250,6 +199,10 @@ impl Supervisor {
                         self.begin_stop();
                     }
                 }
+                // We hold a sender ourselves, so this never ends.
+                Some(restart) = self.restarts.1.recv() => {
+                    let _ = restart.answer.send(self.restart(restart.worker, restart.patience));
+                }
                 _ = self.children.recv() => self.reap(),
                 () = self.suspicion.notified() => self.look_for_suspects(&say),
                 Some(done) = self.tasks.join_next() => match done {
@@ -272,12 +225,25 @@ impl Supervisor {
     }
 
     fn next_due(&self) -> Option<Instant> {
-        let lingers =
-            self.seats.iter().any(|seat| seat.life.as_ref().is_some_and(|life| life.leader.is_some()));
+        let is_looked_at = |seat: &Seat| {
+            matches!(seat.place.state(), State::Retiring { .. })
+                || seat.life.as_ref().is_some_and(|life| life.leader.is_some())
+        };
+        let lingers = self.seats.iter().any(is_looked_at);
         let lingering = lingers.then(|| clock::now() + LINGERING);
-        let due = self.seats.iter().filter_map(|seat| seat.place.due());
-        let due = due.filter(|(_, what)| self.mandate == Mandate::Run || *what != Due::Spawn);
-        due.map(|(at, _)| at).chain(lingering).min()
+        let due = self.seats.iter().filter_map(|seat| Some((seat, seat.place.due()?)));
+        let due = due.filter(|(seat, (_, what))| *what != Due::Spawn || self.may_start(seat));
+        due.map(|(_, (at, _))| at).chain(lingering).min()
+    }
+
+    /// Whether a process may be started there. One that was to be started again, before it was known that the
+    /// instance ends, is: requests may wait for just this.
+    fn may_start(&self, seat: &Seat) -> bool {
+        match self.mandate {
+            Mandate::Run => true,
+            Mandate::Rest => seat.returns,
+            Mandate::Stop => false,
+        }
     }
 
     /// Does whatever is due: starts, explanations, kills, the end of lingering groups.
@@ -286,10 +252,13 @@ impl Supervisor {
         let mut failures = Vec::new();
         for seat in 0..self.seats.len() {
             match self.seats[seat].place.due() {
-                Some((at, Due::Spawn)) if at <= now && self.mandate == Mandate::Run => {
+                Some((at, Due::Spawn)) if at <= now && self.may_start(&self.seats[seat]) => {
                     failures.extend(self.spawn(seat, now).err())
                 }
                 Some((at, Due::Look)) if at <= now => self.explain_silence(seat, now, say),
+                Some((at, Due::Retire)) if at <= now || self.seats[seat].has_finished(now) => {
+                    self.retire(seat, now)
+                }
                 Some((at, Due::Kill)) if at <= now => self.kill(seat),
                 _ => {}
             }
@@ -329,6 +298,7 @@ impl Supervisor {
             }
         };
         seat.incarnation = incarnation;
+        seat.returns = false;
         let (sink, _) = self.output.as_ref().expect("invariant: the sink lives until the end of run");
         let (pipes, stamp) = ([launched.stdout, launched.stderr], self.launcher.spawn().stamp);
         let output = match Output::start(seat.id, pipes, sink, &self.flusher, stamp) {
@@ -418,7 +388,8 @@ impl Supervisor {
         let reaped = sys::reap_all(|pid| {
             // Still a zombie: the number is its own, so its group can be meant and nobody else.
             // A group that was asked to stop keeps its grace.
-            if leaders.contains_key(&pid) && !self.stopping {
+            let is_asked = |&number: &usize| self.stopping || self.seats[number].place.is_stopping();
+            if leaders.get(&pid).is_some_and(|number| !is_asked(number)) {
                 let _ = sys::kill_group(pid, sys::KILL);
             }
         });
@@ -431,13 +402,14 @@ impl Supervisor {
     }
 
     fn on_exited(&mut self, number: usize, status: ExitStatus) {
-        let Some(life) = &mut self.seats[number].life else { return };
+        let seat = &mut self.seats[number];
+        let Some(life) = &mut seat.life else { return };
         if let Some(probe) = life.probe.take() {
             probe.abort();
         }
         // A script may end before the server that it started: the group's number
         // stays taken as long as one member is left, so it can still be signalled.
-        if self.stopping && sys::group_exists(life.pid) {
+        if (self.stopping || seat.place.is_stopping()) && sys::group_exists(life.pid) {
             life.leader = Some(status);
         } else {
             self.bury(number, status);
@@ -536,6 +508,35 @@ impl Supervisor {
             }
         }
         self.publish();
+    }
+
+    /// Begins a restart: no more requests for it from now on.
+    fn restart(&mut self, worker: WorkerId, patience: Duration) -> Result<(), Declined> {
+        if self.stopping || self.mandate != Mandate::Run {
+            return Err(Declined::Ending);
+        }
+        let seat = self.seats.iter_mut().find(|seat| seat.id == worker).ok_or(Declined::Unknown)?;
+        if seat.place.on_restart(clock::now(), patience).map_err(|_| Declined::Ending)? {
+            seat.returns = true;
+            if let Some(life) = &mut seat.life {
+                // Seen by the data plane before a pool without it is.
+                life.worker.suspect();
+                if let Some(probe) = life.probe.take() {
+                    probe.abort();
+                }
+            }
+            self.publish();
+        }
+        Ok(())
+    }
+
+    /// Asks one to end that has finished its requests, or has had the time for it.
+    fn retire(&mut self, number: usize, now: Instant) {
+        let seat = &mut self.seats[number];
+        let _ = seat.place.on_retired(now, self.launcher.spawn().grace);
+        if let Some(life) = &seat.life {
+            let _ = sys::kill_group(life.pid, sys::TERM);
+        }
     }
 
     fn kill(&mut self, number: usize) {

@@ -1,0 +1,88 @@
+//! One place in the pool and who sits there: what the supervisor keeps of a worker.
+
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::AbortHandle;
+
+use super::census::{LastExit, Member, Standing};
+use super::output::Output;
+use super::state::{Place, State};
+use crate::sys;
+use crate::upstream::pool::{Worker, WorkerId};
+
+/// How long a killed group may still show members: zombies of a parent that left the group.
+const UNBURIED: Duration = Duration::from_secs(1);
+/// From looking at a worker to having its slot: a few instructions, and the scheduler's whim between them.
+const CHOOSING: Duration = Duration::from_millis(20);
+
+/// One place in the pool and who sits there.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) id: WorkerId,
+    pub(super) place: Place,
+    pub(super) incarnation: u32,
+    pub(super) life: Option<Life>,
+    /// Whether it was asked to be started again, and has not been yet.
+    pub(super) returns: bool,
+    /// What the census says beside that.
+    pub(super) past: Past,
+}
+
+/// What is remembered of a place's lives.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    pub(super) ready_after: Option<Duration>,
+    pub(super) exits: u64,
+    pub(super) last_exit: Option<LastExit>,
+    pub(super) served: u64,
+}
+
+impl Seat {
+    /// Whether it is to be started again and has no request any more. Whoever was just choosing it when that was
+    /// said has a moment to show.
+    pub(super) fn has_finished(&self, now: Instant) -> bool {
+        let State::Retiring { since, .. } = self.place.state() else { return false };
+        now.saturating_duration_since(since) >= CHOOSING
+            && self.life.as_ref().is_none_or(|life| life.worker.in_flight() == 0)
+    }
+
+    /// As the census shows it.
+    pub(super) fn member(&self) -> Member {
+        let life = self.life.as_ref();
+        Member {
+            id: self.id,
+            standing: Standing::of(self.place.state()),
+            pid: life.map(|life| life.pid),
+            born: life.map(|life| life.born),
+            ready_after: self.past.ready_after,
+            lives: self.incarnation,
+            exits: self.past.exits,
+            last_exit: self.past.last_exit.clone(),
+            served_before: self.past.served,
+            worker: life.map(|life| Arc::clone(&life.worker)),
+        }
+    }
+}
+
+/// One process group, from its start until nobody of it is left.
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) pid: i32,
+    pub(super) born: Instant,
+    pub(super) worker: Arc<Worker>,
+    pub(super) output: Output,
+    pub(super) probe: Option<AbortHandle>,
+    /// How the leader ended, if others of its group are still being waited for.
+    pub(super) leader: Option<ExitStatus>,
+    pub(super) killed_at: Option<Instant>,
+}
+
+impl Life {
+    /// How its leader ended, if that was waiting for the rest of the group and needs to no more.
+    pub(super) fn lingers_no_more(&self, now: Instant) -> Option<ExitStatus> {
+        let gave_up = self.killed_at.is_some_and(|at| now.duration_since(at) >= UNBURIED);
+        self.leader.filter(|_| gave_up || !sys::group_exists(self.pid))
+    }
+}

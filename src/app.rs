@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::admin;
@@ -42,6 +42,7 @@ use crate::worker::Mandate;
 use crate::worker::external::External;
 use crate::worker::flush::Flusher;
 use crate::worker::report::Report;
+use crate::worker::restart::Restarts;
 use crate::worker::supervisor::Supervisor;
 
 /// Descriptors where nobody says how many: what most systems start a process with.
@@ -96,6 +97,8 @@ struct Running {
     thaw_path: Option<String>,
     drain_deadline: Duration,
     hints: Hints,
+    /// Somebody asks the admin for a drain.
+    drain_asked: Arc<Notify>,
     /// Answers until the end.
     _admin: Option<admin::Handle>,
 }
@@ -132,6 +135,8 @@ enum Turn {
     DataPlaneLeft,
     /// Somebody moved the phase.
     Phase,
+    /// The admin was asked for a drain.
+    Drain,
     /// A moment in which the process runs.
     Tick,
     TimeIsUp,
@@ -173,16 +178,18 @@ impl Running {
         };
         let Workers { source, slots, start_deadline, readiness, tell_start, connect_timeout, protocol } =
             config.workers;
-        let (workers, flusher, census): (Pin<Box<dyn Future<Output = ()>>>, _, _) = match source {
+        let (workers, flusher, census, restarts): (Pin<Box<dyn Future<Output = ()>>>, _, _, _) = match source
+        {
             WorkerSource::Spawn(spawn) => {
                 let supervisor = Supervisor::new(spawn, slots.count, start_deadline, port, publisher)?;
                 let (flusher, census) = (supervisor.flusher(), supervisor.census());
-                (Box::pin(supervisor.run(mandated, reporter)), flusher, census)
+                let restarts = supervisor.restarts();
+                (Box::pin(supervisor.run(mandated, reporter)), flusher, census, restarts)
             }
             WorkerSource::Sockets(sockets) => {
                 let external = External::new(sockets, slots.count, start_deadline, publisher)?;
                 let census = external.census();
-                (Box::pin(external.run(mandated, reporter)), Flusher::default(), census)
+                (Box::pin(external.run(mandated, reporter)), Flusher::default(), census, Restarts::none())
             }
         };
         let platform = config.platform;
@@ -218,11 +225,14 @@ impl Running {
             config.listen.address,
             intention
         ));
+        let drain = Arc::new(Notify::new());
         let admin = admin.map(|admin| {
             let view = admin::View {
                 proxy: Arc::clone(&proxy),
                 census,
                 config: entries,
+                restarts,
+                drain: Arc::clone(&drain),
                 began: began.now,
                 began_unix_secs: began.unix_secs,
             };
@@ -255,6 +265,7 @@ impl Running {
             thaw_path: platform.thaw_path,
             drain_deadline: config.drain_deadline,
             hints,
+            drain_asked: drain,
             _admin: admin,
         };
         Ok((runtime, running))
@@ -271,7 +282,7 @@ impl Running {
                         break;
                     }
                 }
-                Turn::Signal(Request::Shutdown { .. }) => break,
+                Turn::Signal(Request::Shutdown { .. }) | Turn::Drain => break,
                 Turn::Signal(Request::LeaveNow { signal }) => return left_at_once(signal),
                 Turn::Signal(Request::Reload) => {
                     say::info("SIGHUP: reading the configuration again is not built yet; nothing changed");
@@ -359,7 +370,7 @@ impl Running {
                 Turn::Pool => self.install_pool(),
                 Turn::Report(report) => drop(self.on_report(report)),
                 Turn::Signal(Request::LeaveNow { signal }) => return left_at_once(signal),
-                Turn::Signal(_) | Turn::Phase => {}
+                Turn::Signal(_) | Turn::Phase | Turn::Drain => {}
                 Turn::Tick => self.on_tick(),
                 Turn::DataPlaneLeft => break,
                 Turn::TimeIsUp => {
@@ -418,6 +429,7 @@ impl Running {
             () = ended(&mut self.workers) => Turn::Report(None),
             () = self.data.left() => Turn::DataPlaneLeft,
             Ok(()) = self.phases.changed() => Turn::Phase,
+            () = self.drain_asked.notified() => Turn::Drain,
             _ = self.ticks.tick() => Turn::Tick,
             () = time_is_up => Turn::TimeIsUp,
         }

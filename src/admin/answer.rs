@@ -16,6 +16,9 @@ use super::door::Caller;
 use super::exposition;
 use super::scrape;
 use super::view::{VERSION, View};
+use crate::telemetry::say;
+use crate::upstream::pool::WorkerId;
+use crate::worker::restart::Declined;
 
 /// A body that is here already, or one that comes.
 pub(super) type Body = BoxBody<Bytes, Infallible>;
@@ -29,31 +32,58 @@ enum Place {
     Workers,
     Requests,
     Config,
+    Restart(WorkerId),
+    Drain,
+    Pause,
+    Resume,
 }
 
 /// Every path, for whoever asks for another.
-const PATHS: [(&str, Place); 6] = [
-    ("/live", Place::Live),
-    ("/ready", Place::Ready),
-    ("/metrics", Place::Metrics),
-    ("/workers", Place::Workers),
-    ("/requests", Place::Requests),
-    ("/config", Place::Config),
+const PATHS: [&str; 10] = [
+    "/live",
+    "/ready",
+    "/metrics",
+    "/workers",
+    "/requests",
+    "/config",
+    "/workers/{id}/restart",
+    "/drain",
+    "/pause",
+    "/resume",
 ];
 
 impl Place {
     fn at(path: &str) -> Option<Self> {
-        PATHS.iter().find(|(known, _)| *known == path).map(|(_, place)| *place)
+        Some(match path {
+            "/live" => Self::Live,
+            "/ready" => Self::Ready,
+            "/metrics" => Self::Metrics,
+            "/workers" => Self::Workers,
+            "/requests" => Self::Requests,
+            "/config" => Self::Config,
+            "/drain" => Self::Drain,
+            "/pause" => Self::Pause,
+            "/resume" => Self::Resume,
+            _ => {
+                let worker = path.strip_prefix("/workers/")?.strip_suffix("/restart")?;
+                Self::Restart(WorkerId(worker.parse().ok()?))
+            }
+        })
     }
 
     /// Whether those may ask who come from elsewhere and bear no token: what probes and Prometheus need.
     fn is_for_all(self) -> bool {
         matches!(self, Self::Live | Self::Ready | Self::Metrics)
     }
+
+    /// Whether asking changes something.
+    fn changes_something(self) -> bool {
+        matches!(self, Self::Restart(_) | Self::Drain | Self::Pause | Self::Resume)
+    }
 }
 
 /// The answer to `request` of `caller`.
-pub(super) fn answer<B>(admin: &Admin, caller: Caller, request: &Request<B>) -> Response<Body> {
+pub(super) async fn answer<B>(admin: &Admin, caller: Caller, request: &Request<B>) -> Response<Body> {
     let named = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default());
     let target = request.uri().authority().map(hyper::http::uri::Authority::as_str);
     if !caller.may_name(named) || target.is_some_and(|target| !caller.may_name(Some(target))) {
@@ -63,35 +93,92 @@ pub(super) fn answer<B>(admin: &Admin, caller: Caller, request: &Request<B>) -> 
         );
     }
     let Some(place) = Place::at(request.uri().path()) else {
-        let paths = PATHS.map(|(path, _)| path);
-        let text = json!({ "version": VERSION, "error": "There is nothing here.", "paths": paths });
+        let text = json!({ "version": VERSION, "error": "There is nothing here.", "paths": PATHS });
         return reply(StatusCode::NOT_FOUND, &text);
     };
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut answer = refuse(StatusCode::METHOD_NOT_ALLOWED, "This can only be read: GET or HEAD.");
-        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    let (allowed, word): (&[Method], _) = if place.changes_something() {
+        (&[Method::POST], "POST")
+    } else {
+        (&[Method::GET, Method::HEAD], "GET, HEAD")
+    };
+    if !allowed.contains(request.method()) {
+        let mut answer =
+            refuse(StatusCode::METHOD_NOT_ALLOWED, &format!("Only {word} means something here."));
+        answer.headers_mut().insert(ALLOW, HeaderValue::from_static(word));
         return answer;
     }
-    if caller == Caller::Remote && !place.is_for_all() && !bears_token(admin, request) {
-        return unauthorized();
+    let is_trusted = match caller {
+        Caller::Neighbour { is_owner } => is_owner || !place.changes_something(),
+        Caller::SameMachine => !place.changes_something(),
+        Caller::Remote => place.is_for_all(),
+    };
+    if !is_trusted && !bears_token(admin, request) {
+        return unauthorized(admin);
     }
+    if place.changes_something() { change(admin, place).await } else { tell(admin, place) }
+}
+
+fn tell(admin: &Admin, place: Place) -> Response<Body> {
     let view = &admin.view;
-    match place {
-        Place::Live => reply(StatusCode::OK, &view.live()),
+    let value = match place {
         Place::Ready => {
             let obstacles = view.obstacles();
             let is_ready = obstacles.is_empty();
             let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-            reply(status, &View::ready(&obstacles))
+            return reply(status, &View::ready(&obstacles));
         }
         Place::Metrics => {
             let text = scrape::text(view, &mut admin.usages.borrow_mut());
-            whole(StatusCode::OK, exposition::CONTENT_TYPE, text)
+            return whole(StatusCode::OK, exposition::CONTENT_TYPE, text);
         }
-        Place::Workers => reply(StatusCode::OK, &view.workers(&mut admin.usages.borrow_mut())),
-        Place::Requests => reply(StatusCode::OK, &view.requests()),
-        Place::Config => reply(StatusCode::OK, &view.config()),
-    }
+        Place::Workers => view.workers(&mut admin.usages.borrow_mut()),
+        Place::Requests => view.requests(),
+        Place::Config => view.config(),
+        _ => view.live(),
+    };
+    reply(StatusCode::OK, &value)
+}
+
+/// Each of these is said in the log, too: whoever reads that later wonders who did it.
+async fn change(admin: &Admin, place: Place) -> Response<Body> {
+    let view = &admin.view;
+    let gate = &view.proxy.gate;
+    let done = match place {
+        Place::Restart(worker) => {
+            let patience = view.proxy.desk.drain_deadline;
+            if let Err(declined) = view.restarts.ask(worker, patience).await {
+                let is_unknown = declined == Declined::Unknown;
+                let status = if is_unknown { StatusCode::NOT_FOUND } else { StatusCode::CONFLICT };
+                return refuse(status, &declined.to_string());
+            }
+            say::info(format_args!(
+                "admin: worker {worker} is to be started again, when its requests have ended"
+            ));
+            "restart"
+        }
+        Place::Drain => {
+            say::info("admin: the instance is to drain and end");
+            view.drain.notify_one();
+            "drain"
+        }
+        Place::Pause => {
+            gate.pause();
+            // Looked at behind it: a drain says that it has begun and ends the pause then, so one of us does.
+            if view.proxy.desk.is_stopping() {
+                gate.resume();
+                let why = "The instance is ending: what waits shall still be served.";
+                return refuse(StatusCode::CONFLICT, why);
+            }
+            say::info("admin: paused; requests wait within the bounds of the queue");
+            "pause"
+        }
+        _ => {
+            gate.resume();
+            say::info("admin: requests go on");
+            "resume"
+        }
+    };
+    reply(StatusCode::ACCEPTED, &json!({ "version": VERSION, "accepted": done }))
 }
 
 fn bears_token<B>(admin: &Admin, request: &Request<B>) -> bool {
@@ -103,11 +190,13 @@ fn bears_token<B>(admin: &Admin, request: &Request<B>) -> bool {
     }
 }
 
-fn unauthorized() -> Response<Body> {
-    let mut answer = refuse(
-        StatusCode::UNAUTHORIZED,
-        "From elsewhere this needs `Authorization: Bearer` with the value of admin.token.",
-    );
+fn unauthorized(admin: &Admin) -> Response<Body> {
+    if admin.token.is_none() {
+        let why = "Set admin.token and bear it, or ask through a Unix socket (admin.listen), as its owner.";
+        return refuse(StatusCode::FORBIDDEN, why);
+    }
+    let why = "This needs `Authorization: Bearer` with the value of admin.token.";
+    let mut answer = refuse(StatusCode::UNAUTHORIZED, why);
     answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     answer
 }
@@ -136,47 +225,99 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use tokio::sync::Notify;
+
     use super::*;
     use crate::clock;
-    use crate::config::Queue;
+    use crate::config::{Queue, Token};
     use crate::proxy::Proxy;
     use crate::proxy::admission::Gate;
     use crate::worker::census::Census;
+    use crate::worker::restart::Restarts;
+
+    const TOKEN: &str = "0123456789abcdef";
+    const OWNER: Caller = Caller::Neighbour { is_owner: true };
+    const STRANGER: Caller = Caller::Neighbour { is_owner: false };
 
     fn admin(token: Option<&str>) -> Admin {
         let second = Duration::from_secs(1);
         let bounds = Queue { depth: 1, bytes: 1, timeout: second, newest_first_after: second };
-        let proxy = Arc::new(Proxy::silent(Gate::new(bounds, clock::now())));
-        let (_, census) = Census::new();
-        let view = View { proxy, census, config: Vec::new(), began: clock::now(), began_unix_secs: 0 };
-        let token = token.map(|word| crate::config::Token::from(word.to_owned()));
-        Admin { view, token, usages: RefCell::default() }
+        let view = View {
+            proxy: Arc::new(Proxy::silent(Gate::new(bounds, clock::now()))),
+            census: Census::new().1,
+            config: Vec::new(),
+            restarts: Restarts::none(),
+            drain: Arc::new(Notify::new()),
+            began: clock::now(),
+            began_unix_secs: 0,
+        };
+        Admin { view, token: token.map(|word| Token::from(word.to_owned())), usages: RefCell::default() }
     }
 
-    fn status(admin: &Admin, caller: Caller, path: &str, authorization: Option<&str>) -> u16 {
-        let mut request = Request::get(path).header(HOST, "10.0.0.1:9901");
+    async fn status(admin: &Admin, caller: Caller, question: &str, authorization: Option<&str>) -> u16 {
+        let (method, path) = question.split_once(' ').unwrap();
+        let mut request = Request::builder().method(method).uri(path).header(HOST, "10.0.0.1:9901");
         if let Some(value) = authorization {
             request = request.header(AUTHORIZATION, value);
         }
-        answer(admin, caller, &request.body(()).unwrap()).status().as_u16()
+        answer(admin, caller, &request.body(()).unwrap()).await.status().as_u16()
     }
 
-    #[test]
-    fn from_elsewhere_only_probes_and_prometheus_need_no_token() {
-        let (open, closed) = (admin(Some("0123456789abcdef")), admin(None));
-        for path in ["/live", "/metrics"] {
-            assert_eq!(status(&open, Caller::Remote, path, None), 200, "{path}");
-            assert_eq!(status(&closed, Caller::Remote, path, None), 200, "{path}");
+    #[tokio::test]
+    async fn from_elsewhere_only_probes_and_prometheus_need_no_token() {
+        let (open, closed) = (admin(Some(TOKEN)), admin(None));
+        for (question, expected) in [("GET /live", 200), ("GET /metrics", 200), ("GET /ready", 503)] {
+            assert_eq!(status(&open, Caller::Remote, question, None).await, expected, "{question}");
+            assert_eq!(status(&closed, Caller::Remote, question, None).await, expected, "{question}");
         }
-        assert_eq!(status(&closed, Caller::Remote, "/ready", None), 503, "no worker is ready");
-        for path in ["/workers", "/requests", "/config"] {
-            assert_eq!(status(&open, Caller::SameMachine, path, None), 200, "{path}");
-            let remote = |authorization| status(&open, Caller::Remote, path, authorization);
-            assert_eq!(remote(None), 401, "{path}");
-            assert_eq!(remote(Some("Bearer 0123456789abcdee")), 401, "{path}");
-            assert_eq!(remote(Some("0123456789abcdef")), 401, "{path}");
-            assert_eq!(remote(Some("bearer 0123456789abcdef")), 200, "{path}");
-            assert_eq!(status(&closed, Caller::Remote, path, Some("Bearer ")), 401, "{path}");
+        for question in ["GET /workers", "GET /requests", "GET /config"] {
+            for caller in [Caller::SameMachine, OWNER, STRANGER] {
+                assert_eq!(status(&open, caller, question, None).await, 200, "{question}");
+            }
+            for (authorization, expected) in [
+                (None, 401),
+                (Some("Bearer 0123456789abcdee"), 401),
+                (Some(TOKEN), 401),
+                (Some("Basic 0123456789abcdef"), 401),
+                (Some("bearer 0123456789abcdef"), 200),
+            ] {
+                assert_eq!(
+                    status(&open, Caller::Remote, question, authorization).await,
+                    expected,
+                    "{question}"
+                );
+            }
+            assert_eq!(status(&closed, Caller::Remote, question, Some("Bearer ")).await, 403, "{question}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_changes_something_owns_the_socket_or_bears_the_token() {
+        let (open, closed) = (admin(Some(TOKEN)), admin(None));
+        for question in ["POST /pause", "POST /resume", "POST /drain"] {
+            for admin in [&open, &closed] {
+                assert_eq!(status(admin, OWNER, question, None).await, 202, "{question}");
+            }
+            for caller in [STRANGER, Caller::SameMachine, Caller::Remote] {
+                assert_eq!(status(&closed, caller, question, Some("Bearer x")).await, 403, "{question}");
+                assert_eq!(status(&open, caller, question, None).await, 401, "{question}");
+                assert_eq!(
+                    status(&open, caller, question, Some("Bearer 0123456789abcdef")).await,
+                    202,
+                    "{question}"
+                );
+            }
+            // Nothing changes because somebody was curious.
+            let get = question.replace("POST", "GET");
+            assert_eq!(status(&open, OWNER, &get, None).await, 405, "{get}");
+        }
+        assert_eq!(
+            status(&open, OWNER, "POST /workers/1/restart", None).await,
+            409,
+            "somebody else runs them"
+        );
+        for path in ["/workers/x/restart", "/workers/1/", "/workers//restart", "/workers/1/restart/now"] {
+            assert_eq!(status(&open, OWNER, &format!("POST {path}"), None).await, 404, "{path}");
         }
     }
 }

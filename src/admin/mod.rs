@@ -126,8 +126,8 @@ async fn run(door: Door, admin: Rc<Admin>, mut ended: watch::Receiver<bool>) -> 
 
 async fn serve_connection(stream: Stream, caller: Caller, admin: Rc<Admin>) {
     let service = service_fn(move |request| {
-        let answer = answer::answer(&admin, caller, &request);
-        async { Ok::<_, Infallible>(answer) }
+        let admin = Rc::clone(&admin);
+        async move { Ok::<_, Infallible>(answer::answer(&admin, caller, &request).await) }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(HEAD_BYTES_MAX);

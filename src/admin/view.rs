@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::readiness::{self, Facts};
 use super::scrape::{Usages, WorkerUsage};
@@ -13,6 +13,7 @@ use crate::config::show::Entry;
 use crate::proxy::Proxy;
 use crate::telemetry::board;
 use crate::worker::census::{Member, Members};
+use crate::worker::restart::Restarts;
 
 /// The version of every answer in JSON. What is added leaves it as it is.
 pub(super) const VERSION: u32 = 1;
@@ -29,6 +30,10 @@ pub struct View {
     pub census: watch::Receiver<Members>,
     /// Every key as it holds.
     pub config: Vec<Entry>,
+    /// Where restarts are asked for.
+    pub restarts: Restarts,
+    /// Told when the instance shall drain and end.
+    pub drain: Arc<Notify>,
     /// When the process began.
     pub began: Instant,
     /// The same by the date.

@@ -2,4 +2,5 @@
 
 mod door;
 mod metrics;
+mod orders;
 mod reading;

@@ -4,3 +4,4 @@ mod door;
 mod metrics;
 mod orders;
 mod reading;
+mod secrets;

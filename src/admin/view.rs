@@ -104,6 +104,7 @@ impl View {
 fn worker(member: &Member, usage: Option<&WorkerUsage>, now: Instant) -> Value {
     let ago = |at: Instant| millis(now.saturating_duration_since(at));
     let current = member.worker.as_ref();
+    let since_birth = |at: Option<Instant>| Some(millis(at?.saturating_duration_since(member.born?)));
     json!({
         "id": member.id.0,
         "state": member.standing.word(),
@@ -114,7 +115,11 @@ fn worker(member: &Member, usage: Option<&WorkerUsage>, now: Instant) -> Value {
         "connections": current.map_or(0, |worker| worker.connections()),
         "served": member.served(),
         "uptime_ms": member.born.map(ago),
-        "start": { "ready_ms": member.ready_after.map(millis) },
+        "start": {
+            "first_output_ms": since_birth(member.first_output.get().copied()),
+            "ready_ms": member.ready_after.map(millis),
+            "first_answer_ms": since_birth(current.and_then(|worker| worker.first_answer())),
+        },
         "restarts": member.lives.saturating_sub(1),
         "exits": member.exits,
         "last_exit": member.last_exit.as_ref().map(|exit| json!({

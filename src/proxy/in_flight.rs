@@ -278,6 +278,7 @@ impl<'g> InFlight<'g> {
         if let Some(observed) = observed {
             (observed.first_byte, observed.status) = (Some(now), status);
             observed.place.set(Stage::Answering, Some(self.worker.id.0));
+            self.worker.on_answer(now);
         }
         if let Some(record) = record {
             (record.first_byte, record.status) = (Some(now), status);

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use tokio::sync::{Notify, watch};
 
@@ -56,6 +57,7 @@ pub struct Worker {
     suspicion: Arc<Notify>,
     speaks_http2: AtomicBool,
     roster: Option<Arc<Roster>>,
+    first_answer: OnceLock<Instant>,
 }
 
 impl Worker {
@@ -85,6 +87,7 @@ impl Worker {
             suspicion,
             speaks_http2: AtomicBool::new(false),
             roster,
+            first_answer: OnceLock::new(),
         })
     }
 
@@ -101,6 +104,16 @@ impl Worker {
     /// Requests it has been given back from, finished or not.
     pub fn served(&self) -> u64 {
         self.served.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it answered a request. Only the first time counts.
+    pub fn on_answer(&self, now: Instant) {
+        let _ = self.first_answer.set(now);
+    }
+
+    /// When it first answered a request, if anybody noted that.
+    pub fn first_answer(&self) -> Option<Instant> {
+        self.first_answer.get().copied()
     }
 
     /// Connections open to it or about to be, idle ones included.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::output::FirstOutput;
 use super::state::State;
 use crate::upstream::pool::{Worker, WorkerId};
 
@@ -80,6 +81,8 @@ pub struct Member {
     pub pid: Option<i32>,
     /// When that was started.
     pub born: Option<Instant>,
+    /// When that first wrote anything, if it has.
+    pub first_output: FirstOutput,
     /// How long this life, or the one before, took from its start to the first accepted connection.
     pub ready_after: Option<Duration>,
     /// Lives so far, this one included.
@@ -111,6 +114,7 @@ impl Member {
             standing: Standing::Backoff,
             pid: None,
             born: None,
+            first_output: FirstOutput::default(),
             ready_after: None,
             lives: 0,
             exits: 0,

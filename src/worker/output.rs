@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::unix::pipe;
@@ -46,7 +46,11 @@ pub struct Output {
     readers: JoinSet<()>,
     tails: [Arc<Mutex<Tail>>; 2],
     roster: Option<Arc<Roster>>,
+    first: FirstOutput,
 }
+
+/// When a worker first wrote anything, from then on.
+pub type FirstOutput = Arc<OnceLock<Instant>>;
 
 impl Output {
     /// Starts to read; with a roster if lines shall be `stamped` with request ids. Must be called
@@ -66,6 +70,7 @@ impl Output {
         let look = |pipe: &Arc<pipe::Receiver>| -> Arc<dyn Pipe> { Arc::<pipe::Receiver>::clone(pipe) };
         let roster = stamped.then(|| Roster::new(&pipes.each_ref().map(look))).transpose()?;
         let tails = Stream::ALL.map(|_| Arc::new(Mutex::new(Tail::default())));
+        let first = FirstOutput::default();
         let mut readers = JoinSet::new();
         for ((stream, pipe), tail) in Stream::ALL.into_iter().zip(pipes).zip(&tails) {
             let lane = Lane {
@@ -74,6 +79,7 @@ impl Output {
                 roster: roster.clone(),
                 sink: sink.clone(),
                 tail: Arc::clone(tail),
+                first: Arc::clone(&first),
                 fences: flusher.add_lane(),
                 splitter: Splitter::default(),
                 joiner: Joiner::default(),
@@ -83,12 +89,17 @@ impl Output {
             };
             readers.spawn(lane.run(pipe));
         }
-        Ok(Self { readers, tails, roster })
+        Ok(Self { readers, tails, roster, first })
     }
 
     /// Who is in flight, for whoever sends the worker requests; `None` if nobody need tell.
     pub fn roster(&self) -> Option<Arc<Roster>> {
         self.roster.clone()
+    }
+
+    /// When it first writes anything, for whoever wonders.
+    pub fn first(&self) -> FirstOutput {
+        Arc::clone(&self.first)
     }
 
     /// Waits until both pipes have ended, that is, until nobody can write any more.
@@ -115,6 +126,7 @@ struct Lane {
     roster: Option<Arc<Roster>>,
     sink: Sink,
     tail: Arc<Mutex<Tail>>,
+    first: FirstOutput,
     fences: UnboundedReceiver<Fence>,
     splitter: Splitter,
     joiner: Joiner,
@@ -182,6 +194,9 @@ impl Lane {
             Some(roster) => roster.read(self.stream as usize, &mut seen, take)?,
             None => take()?,
         };
+        if got > 0 {
+            self.first.get_or_init(clock::now);
+        }
         let mut lines = Vec::new();
         self.splitter.push(&buffer[..got], |line| lines.push(line));
         let (began, mut at) = (self.read, 0);

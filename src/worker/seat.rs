@@ -56,6 +56,7 @@ impl Seat {
             standing: Standing::of(self.place.state()),
             pid: life.map(|life| life.pid),
             born: life.map(|life| life.born),
+            first_output: life.map(|life| life.output.first()).unwrap_or_default(),
             ready_after: self.past.ready_after,
             lives: self.incarnation,
             exits: self.past.exits,

@@ -135,6 +135,39 @@ fn a_worker_is_told_of_with_what_it_uses_and_how_it_last_ended() {
     assert!(summary.contains("KILL"), "{second:#}");
 }
 
+/// A Node server that says nothing until it is told to.
+const QUIET: &str = r"
+require('http').createServer((request, response) => {
+  if (request.url === '/speak') require('fs').writeSync(1, 'spoken\n');
+  response.end('done');
+}).listen(process.env.PORT);
+";
+
+#[test]
+fn a_start_is_told_until_the_worker_wrote_accepted_and_answered() {
+    let sidecar = Setup::run(["node", "server.js"])
+        .file("server.js", QUIET)
+        .flag("--workers", "1")
+        .with_admin()
+        .start();
+    let admin = sidecar.admin();
+    let start = || admin.json("/workers")["workers"][0]["start"].clone();
+    let told = |what: &str| eventually(what, || Some(start()).filter(|start| start[what].is_u64()));
+    let accepted = told("ready_ms");
+    assert_eq!((&accepted["first_output_ms"], &accepted["first_answer_ms"]), (&Value::Null, &Value::Null));
+    let mut client = sidecar.client();
+    assert_eq!(client.ask(get("/")).status(), 200);
+    let answered = told("first_answer_ms");
+    assert!(answered["first_answer_ms"].as_u64() >= answered["ready_ms"].as_u64(), "{answered:#}");
+    assert_eq!(answered["first_output_ms"], Value::Null);
+    assert_eq!(client.ask(get("/speak")).status(), 200);
+    let spoken = told("first_output_ms");
+    assert!(spoken["first_output_ms"].as_u64() >= spoken["first_answer_ms"].as_u64(), "{spoken:#}");
+    // What was first stays first.
+    assert_eq!(client.ask(get("/speak")).status(), 200);
+    assert_eq!(start(), spoken);
+}
+
 #[test]
 fn the_configuration_is_told_with_its_sources_and_without_its_secrets() {
     let sidecar = Setup::new()

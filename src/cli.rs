@@ -107,11 +107,15 @@ fn answer(flags: &Flags, text: impl Fn(&Loaded) -> String) -> ExitCode {
     }
 }
 
-const FEATURES: &str = if cfg!(feature = "mimalloc") { "mimalloc" } else { "none" };
+/// What this build has beside what every build has.
+const FEATURES: &[(&str, bool)] =
+    &[("mimalloc", cfg!(feature = "mimalloc")), ("uring", cfg!(feature = "uring"))];
 
 static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
     let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
-    format!("{}\ntarget: {arch}-{os}\nfeatures: {FEATURES}", env!("CARGO_PKG_VERSION"))
+    let features: Vec<_> = FEATURES.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
+    let features = if features.is_empty() { "none".to_owned() } else { features.join(", ") };
+    format!("{}\ntarget: {arch}-{os}\nfeatures: {features}", env!("CARGO_PKG_VERSION"))
 });
 
 /// Every key with its default, its variable and what it is for.

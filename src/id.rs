@@ -1,4 +1,4 @@
-//! The request id: the platform's if it sent one, else made here in the same shape.
+//! The request id: the platform's if it sent one, else made here in the same shape. And the ids of traces and spans.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -88,9 +88,78 @@ impl fmt::Debug for RequestId {
     }
 }
 
+/// A trace: 16 bytes, not all zero (W3C Trace Context §3.2.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceId([u8; 16]);
+
+/// A span of a trace: 8 bytes, not all zero (W3C Trace Context §3.2.2.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpanId([u8; 8]);
+
+impl TraceId {
+    /// A new one.
+    pub fn generate() -> Self {
+        Self(fastrand::u128(1..).to_be_bytes())
+    }
+
+    /// `None` if all of them are zero.
+    pub fn of(bytes: [u8; 16]) -> Option<Self> {
+        (bytes != [0; 16]).then_some(Self(bytes))
+    }
+
+    /// Its bytes.
+    pub fn bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    /// Whether chance, which made it, picks it as one of `n`; none of zero.
+    pub fn is_one_in(self, n: u64) -> bool {
+        (self.low() as u64).checked_rem(n) == Some(0)
+    }
+
+    fn low(self) -> u128 {
+        u128::from_be_bytes(self.0)
+    }
+}
+
+impl fmt::Display for TraceId {
+    /// As everybody writes it: 32 lower-case hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.low())
+    }
+}
+
+impl SpanId {
+    /// A new one.
+    pub fn generate() -> Self {
+        Self(fastrand::u64(1..).to_be_bytes())
+    }
+
+    /// `None` if all of them are zero.
+    pub fn of(bytes: [u8; 8]) -> Option<Self> {
+        (bytes != [0; 8]).then_some(Self(bytes))
+    }
+
+    /// Its bytes.
+    pub fn bytes(self) -> [u8; 8] {
+        self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::RequestId;
+    use super::{RequestId, SpanId, TraceId};
+
+    #[test]
+    fn chance_picks_one_trace_of_so_many_and_none_of_zero() {
+        let traces: Vec<_> = (0..40_000).map(|_| TraceId::generate()).collect();
+        let picked = |n| traces.iter().filter(|trace| trace.is_one_in(n)).count();
+        assert_eq!((picked(0), picked(1)), (0, traces.len()));
+        // Six standard deviations around ten thousand.
+        assert!((9_480..10_520).contains(&picked(4)), "{}", picked(4));
+        assert!(TraceId::of([0; 16]).is_none() && SpanId::of([0; 8]).is_none());
+        assert_eq!(TraceId::of([0xab; 16]).unwrap().to_string(), "ab".repeat(16));
+    }
 
     #[test]
     fn a_made_id_has_the_platforms_shape() {

@@ -4,6 +4,7 @@
 //! verdicts. Who waits for workers, moves the phase or writes a line is decided
 //! above.
 
+pub mod caller;
 pub mod event;
 pub mod kind;
 pub mod marker;

@@ -198,6 +198,8 @@ impl Running {
             access_log: config.access_log,
             reported: config.reported,
             is_observed: admin.is_some(),
+            server_timing: config.server_timing,
+            outbox: None,
             markers: platform.markers,
             tell_start,
             headers: config.headers,

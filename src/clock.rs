@@ -108,6 +108,8 @@ pub struct Moment {
     pub now: Instant,
     /// Seconds since 1970.
     pub unix_secs: u64,
+    /// The date, in nanoseconds since 1970.
+    pub unix_nanos: u64,
     /// [`look`].
     pub freezes: u64,
 }
@@ -117,7 +119,12 @@ pub fn moment() -> Moment {
     let monotonic = raw();
     let reading = Reading::at(monotonic, WATCH.base());
     let freezes = WATCH.look(|| reading);
-    Moment { now: WATCH.corrected(monotonic), unix_secs: reading.unix_secs(), freezes }
+    Moment {
+        now: WATCH.corrected(monotonic),
+        unix_secs: reading.unix_secs(),
+        unix_nanos: reading.monotonic + reading.lead,
+        freezes,
+    }
 }
 
 /// How many freezes have been noticed so far. Reads no clock.

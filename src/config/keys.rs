@@ -377,6 +377,13 @@ pub const KEYS: &[Key] = &[
          taken off.",
     ),
     Key::new(
+        "headers.server_timing",
+        Switch,
+        "false",
+        "Whether answers of workers get `Server-Timing: queue;dur=…, connect;dur=…, app;dur=…` in milliseconds, and \
+         `cold` or `thawed` behind it where it was so. Browsers show it; the worker's own fields stay.",
+    ),
+    Key::new(
         "affinity.by",
         Words,
         "",
@@ -556,41 +563,4 @@ pub const KEYS: &[Key] = &[
 ];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn no_two_keys_share_a_path_a_flag_or_a_variable() {
-        let mut seen = BTreeSet::new();
-        for key in KEYS {
-            assert!(seen.insert(key.path.to_owned()), "{}", key.path);
-            for name in key.env_names().into_iter().chain(key.flag.map(str::to_owned)) {
-                assert!(seen.insert(name.clone()), "{name}");
-            }
-        }
-    }
-
-    #[test]
-    fn no_key_is_also_a_table_of_keys() {
-        for key in KEYS {
-            let inside = format!("{}.", key.path);
-            assert!(KEYS.iter().all(|other| !other.path.starts_with(&inside)), "{}", key.path);
-        }
-    }
-
-    #[test]
-    fn the_environment_name_is_the_path_in_capitals() {
-        let name = |path| Key::find(path).unwrap().env_name();
-        assert_eq!(name("listen.port").unwrap(), "WARMFRONT_LISTEN_PORT");
-        assert_eq!(name("queue.newest_first_after").unwrap(), "WARMFRONT_QUEUE_NEWEST_FIRST_AFTER");
-        assert_eq!(name("workers.env"), None);
-    }
-
-    #[test]
-    fn every_key_says_what_it_is_for() {
-        for key in KEYS {
-            assert!(key.help.ends_with('.') && key.help.len() > 20, "{}", key.path);
-        }
-    }
-}
+mod tests;

@@ -47,6 +47,8 @@ pub struct Config {
     pub limits: Limits,
     /// What of a request workers do not get.
     pub headers: HeaderPolicy,
+    /// Whether answers tell how long their steps took.
+    pub server_timing: bool,
     /// Which requests return to the same worker.
     pub affinity: Affinity,
     /// How a request is reported.

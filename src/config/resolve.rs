@@ -154,6 +154,7 @@ impl Judge<'_> {
                 first_forwarded_proto: self.switch("headers.first_forwarded_proto"),
                 strip_proxy_prefix: self.switch("headers.strip_proxy_prefix"),
             },
+            server_timing: self.switch("headers.server_timing"),
             affinity: Affinity {
                 by: self.read("affinity.by", |_, value| read::session_rules(value)),
                 sessions: to_usize(self.number("affinity.sessions")),

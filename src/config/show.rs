@@ -176,6 +176,7 @@ fn value(path: &str, config: &Config) -> Option<String> {
         "headers.strip_credentials" => headers.strip_credentials.to_string(),
         "headers.first_forwarded_proto" => headers.first_forwarded_proto.to_string(),
         "headers.strip_proxy_prefix" => headers.strip_proxy_prefix.to_string(),
+        "headers.server_timing" => config.server_timing.to_string(),
         "affinity.by" => {
             let entry = |rule: &SessionRule| match rule {
                 SessionRule::Cookie(name) => format!("cookie:{name}"),

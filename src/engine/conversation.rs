@@ -213,7 +213,7 @@ async fn refuse<C: Stream, D: Dial>(
         last_hop: None,
         received,
     };
-    let context = Context::begin(&plane.proxy, head);
+    let context = Context::begin(&plane.proxy, head, || None);
     let reply = reply(context.id);
     let bytes = reply.to_bytes(true, false);
     context.finish_locally(&reply, bytes.len());

@@ -18,14 +18,15 @@ use super::response::ResponseBytes;
 use super::tunnel::{Ended, Tunnel};
 use super::{Dial, Stream};
 use crate::clock;
+use crate::fc::caller;
 use crate::fc::kind::Kind;
 use crate::http1::Span;
 use crate::http1::body::Body;
-use crate::http1::lines::kept_fields;
+use crate::http1::lines::{kept_fields, kept_lines};
 use crate::http1::request::Request;
 use crate::http1::rewrite::rewrite;
 use crate::id::REQUEST_ID_HEADER;
-use crate::proxy::exchange::{Cause, Collected, Delivery, Exchange, Failed, Head, Promise};
+use crate::proxy::exchange::{Caller, Cause, Collected, Delivery, Exchange, Failed, Head, Promise};
 use crate::proxy::in_flight::{Context, InFlight};
 use crate::proxy::reply::LocalReply;
 use crate::telemetry::access::Outcome;
@@ -267,8 +268,8 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
             }
         };
         let is_http10 = worker.is_http10();
-        in_flight.on_connected();
         let was_idle = connection.uses > 0;
+        in_flight.on_connected(was_idle);
         if self.request.expects_continue && !self.continued && !self.body.is_complete() && is_http10 {
             // It would wait for the body without a word (RFC 9110 §10.1.1). A question says the same.
             if self.question.is_empty() {
@@ -427,6 +428,15 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
             control_path: self.request.control_path.map(|span| span.of_head(bytes)),
             names_service: self.request.names_service,
             received: self.head_len + self.body_len,
+        }
+    }
+
+    fn caller(&self) -> Caller {
+        let version = if self.request.minor_version == 0 { "1.0" } else { "1.1" };
+        let lines = kept_lines(&self.bytes()[..self.head_len], self.request.target.end as usize, &[]);
+        Caller {
+            parent: caller::parent(lines.map(|line| (line.name, line.value))),
+            version: self.client.version().unwrap_or(version),
         }
     }
 

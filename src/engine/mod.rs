@@ -112,6 +112,11 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
         false
     }
 
+    /// The version of HTTP that its peer speaks, if that is another than the bytes say.
+    fn version(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whether an idle stream can carry a request: no end, no error, no bytes nobody asked for.
     fn is_quiet(&mut self) -> bool;
 

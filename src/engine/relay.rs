@@ -50,7 +50,7 @@ pub(super) enum End {
 }
 
 /// The platform answers with 502 in place of an answer whose head is longer (FC contract §3.1).
-const PLATFORM_HEAD_MAX: usize = 8 << 10;
+pub(super) const PLATFORM_HEAD_MAX: usize = 8 << 10;
 
 /// The request's bytes on their way to the worker.
 #[derive(Debug)]
@@ -265,7 +265,8 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
         let keep = self.request.persistent && !self.plane.is_draining();
         let begun = self.down.has_begun();
         let request_sent = self.up.is_done() && !self.up.stopped;
-        match self.down.digest(self.request, keep, self.up.body, request_sent) {
+        let timed = self.plane.proxy.server_timing.then_some(&*self.in_flight);
+        match self.down.digest(self.request, keep, self.up.body, request_sent, timed) {
             Ok(Step::Switched { bytes }) => {
                 self.on_answer();
                 self.in_flight.on_bytes(0, bytes);

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use super::buffer::{Buffer, BufferPool};
 use super::pipe::Pipe;
+use super::relay::PLATFORM_HEAD_MAX;
 use crate::config::Limits;
 use crate::config::statuses::Statuses;
 use crate::fc::event;
@@ -21,6 +22,7 @@ use crate::http1::request::Request;
 use crate::http1::response::{BadResponse, Response};
 use crate::http1::rewrite::rewrite;
 use crate::proxy::exchange::Cause;
+use crate::proxy::in_flight::InFlight;
 
 /// How a body's framing changes on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -296,7 +298,7 @@ impl<'a> ResponseBytes<'a> {
     }
 
     /// Makes sense of the bytes received. `keep`: whether the client's connection should stay open;
-    /// `request_sent`: whether the worker was sent the whole request.
+    /// `request_sent`: whether the worker was sent the whole request; `timed`: whose steps the answer is to tell.
     ///
     /// # Errors
     /// [`Cause`] when the worker's bytes must not be passed on.
@@ -306,10 +308,11 @@ impl<'a> ResponseBytes<'a> {
         keep: bool,
         request_body: &Body,
         request_sent: bool,
+        timed: Option<&InFlight<'_>>,
     ) -> Result<Step, Cause> {
         self.heard = true;
         match self.phase {
-            Phase::Head => self.digest_head(request, keep, request_body, request_sent),
+            Phase::Head => self.digest_head(request, keep, request_body, request_sent, timed),
             Phase::Body { .. } => self.digest_body(),
             Phase::Switched | Phase::Complete => Ok(Step::NeedsMore),
         }
@@ -321,6 +324,7 @@ impl<'a> ResponseBytes<'a> {
         keep: bool,
         request_body: &Body,
         request_sent: bool,
+        timed: Option<&InFlight<'_>>,
     ) -> Result<Step, Cause> {
         let Some(buffer) = &mut self.buffer else { return Ok(Step::NeedsMore) };
         if self.until > 0 {
@@ -385,8 +389,9 @@ impl<'a> ResponseBytes<'a> {
             (true, _, false) => b"",
         };
         added.push(options);
+        let timed = timed.and_then(|in_flight| with_timing(in_flight, response.head_len, added.bytes()));
         self.phase = Phase::Body { body: Body::new(response.framing), reframe };
-        self.pass_head(&response, at, head_end, added.bytes())
+        self.pass_head(&response, at, head_end, timed.as_deref().unwrap_or(added.bytes()))
     }
 
     /// An interim answer goes out as it came; HTTP/1.0 clients do not know them.
@@ -535,6 +540,14 @@ impl ChunkSize {
     fn bytes(&self) -> &[u8] {
         &self.line[..self.len]
     }
+}
+
+/// The lines `added` to a head of `head_len` bytes, and behind them the one that tells how long the steps of
+/// `in_flight` took; `None` if the platform would refuse the head with it.
+fn with_timing(in_flight: &InFlight<'_>, head_len: usize, added: &[u8]) -> Option<Vec<u8>> {
+    let line = in_flight.server_timing();
+    let fits = head_len + added.len() + line.len() <= PLATFORM_HEAD_MAX;
+    fits.then(|| [added, line.as_bytes()].concat())
 }
 
 /// The few lines a head may gain.

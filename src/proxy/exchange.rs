@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::in_flight::{Context, InFlight};
 use super::reply::LocalReply;
+use crate::fc::caller::Parent;
 use crate::upstream::affinity::{Affinity, Session};
 use crate::upstream::pool::Worker;
 
@@ -16,6 +17,9 @@ use crate::upstream::pool::Worker;
 pub trait Exchange {
     /// What the head says that the walk needs.
     fn head(&self) -> Head<'_>;
+
+    /// Who asks, as far as traces go.
+    fn caller(&self) -> Caller;
 
     /// The session that the head names, by the rules of `affinity`.
     fn session<'a>(&self, affinity: &'a Affinity) -> Option<Session<'a>>;
@@ -73,6 +77,15 @@ pub enum Collected {
     TooSlow(Duration),
     /// The client has left.
     Gone,
+}
+
+/// Who asks, as far as traces go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The span of which the request says that it is a child.
+    pub parent: Option<Parent>,
+    /// The version of HTTP that the client speaks, as OpenTelemetry writes it: `1.1`.
+    pub version: &'static str,
 }
 
 /// The head as the walk sees it.

@@ -117,7 +117,7 @@ enum Outcome {
 }
 
 /// Answers one hook.
-pub(super) async fn serve<E: Exchange>(proxy: &Proxy, exchange: &mut E, context: Context, hook: Hook) {
+pub(super) async fn serve<E: Exchange>(proxy: &Proxy, exchange: &mut E, mut context: Context, hook: Hook) {
     let outcome = match hook {
         Hook::Initialize => initialize(proxy, exchange, &context).await,
         Hook::PreFreeze => pre_freeze(proxy, exchange, &context).await,
@@ -128,6 +128,11 @@ pub(super) async fn serve<E: Exchange>(proxy: &Proxy, exchange: &mut E, context:
         Outcome::Failed(status, text) => (status, text),
         Outcome::Abandoned => return,
     };
+    if let (Hook::PreFreeze | Hook::PreStop, Some(outbox)) = (hook, &proxy.outbox) {
+        // Behind the answer nothing runs any more, so the hook's own span leaves with the others.
+        context.finish_spans(status);
+        outbox.flush().await;
+    }
     let reply = LocalReply::hook(hook, status, text, context.id);
     exchange.reply(context, reply).await;
 }

@@ -10,8 +10,9 @@ use std::time::Instant;
 
 use super::Proxy;
 use super::admission::Permit;
-use super::exchange::Head;
+use super::exchange::{Caller, Head};
 use super::reply::LocalReply;
+use super::trail::{Traced, Trail};
 use crate::clock;
 use crate::config::platform::{HookMode, Markers};
 use crate::fc::kind::{Hook, Kind, classify};
@@ -37,6 +38,7 @@ pub struct Context {
     pub tell_start: bool,
     record: Option<Box<Record>>,
     observed: Option<Observed>,
+    trail: Option<Box<Trail>>,
     /// When its start marker was written, until the end marker is.
     marked: Option<Instant>,
     /// The worker's answer counts as a failed invocation.
@@ -44,8 +46,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// Begins a request.
-    pub fn begin(proxy: &Proxy, head: Head<'_>) -> Self {
+    /// Begins a request. `caller` is asked only if there may be spans; of one who says nothing there are none.
+    pub fn begin(proxy: &Proxy, head: Head<'_>, caller: impl FnOnce() -> Option<Caller>) -> Self {
         let moment = clock::moment();
         let id = id_of(head, moment.unix_secs);
         let kind = match classify(head.method, head.target, head.control_path, head.request_id.is_some()) {
@@ -66,11 +68,19 @@ impl Context {
             mark::write(marker::start(kind, id.as_str()));
             moment.now
         });
-        let record =
+        let mut record =
             Record::begin(proxy.access_log, proxy.reported, id, head.method, head.target, start, moment.now);
         let observed = proxy.is_observed.then(|| Observed::begin(&id, moment.now));
+        let is_timed = proxy.server_timing || proxy.outbox.is_some();
+        let begin_trail =
+            || Trail::begin(proxy.server_timing, proxy.outbox.as_ref(), (id, kind), head, moment, caller);
+        let trail = if is_timed { begin_trail() } else { None };
+        if let (Some(record), Some(trail)) = (&mut record, &trail) {
+            record.trace = trail.traced.as_ref().map(|traced| traced.trace);
+        }
         let tell_start = proxy.tell_start;
-        let mut context = Self { id, kind, start, tell_start, record, observed, marked, has_failed: false };
+        let mut context =
+            Self { id, kind, start, tell_start, record, observed, trail, marked, has_failed: false };
         context.on_bytes(head.received, 0);
         context
     }
@@ -85,6 +95,7 @@ impl Context {
             tell_start: false,
             record: None,
             observed: None,
+            trail: None,
             marked: None,
             has_failed: false,
         }
@@ -108,6 +119,14 @@ impl Context {
         }
     }
 
+    /// Notes when it took its place in the line.
+    pub fn on_queued(&mut self, now: Instant) {
+        if let Some(trail) = &mut self.trail {
+            trail.attempt.queued.get_or_insert(now);
+        }
+        self.set_queued(true);
+    }
+
     /// Notes that no worker was ready when it came.
     pub fn set_cold(&mut self) {
         self.start = Start::Cold;
@@ -120,6 +139,19 @@ impl Context {
     pub fn on_replay(&mut self) {
         if let Some(record) = &mut self.record {
             record.replays += 1;
+        }
+        if let Some(trail) = &mut self.trail {
+            trail.on_replay(clock::now());
+        }
+    }
+
+    /// Ends the spans of a request that will be answered with `status`: there may be no time for them later.
+    pub fn finish_spans(&mut self, status: u16) {
+        if let Some(mut trail) = self.trail.take() {
+            if let Some(traced) = &mut trail.traced {
+                traced.status = status;
+            }
+            trail.finish(self.start, Outcome::Local, clock::now());
         }
     }
 
@@ -137,12 +169,20 @@ impl Context {
             record.status = reply.status;
             record.reason = Some(reply.reason.clone());
         }
+        if let Some(traced) = self.traced() {
+            traced.status = reply.status;
+            traced.reason = Some(reply.reason.clone());
+        }
         let ending = match reply.status {
             ..400 => Ending::Answered,
             _ if reply.is_workers_end => Ending::Exited { after_ms: self.marked_ms() },
             _ => Ending::Refused,
         };
         self.finish(Outcome::Local, ending);
+    }
+
+    fn traced(&mut self) -> Option<&mut Traced> {
+        self.trail.as_mut()?.traced.as_mut()
     }
 
     fn finish_as(&mut self, outcome: Outcome) {
@@ -159,7 +199,11 @@ impl Context {
 
     fn finish(&mut self, outcome: Outcome, ending: Ending) {
         let marker = self.marked.take().map(|_| marker::end(self.kind, self.id.as_str(), ending));
-        let now = (self.record.is_some() || self.observed.is_some()).then(clock::now);
+        let is_noted = self.record.is_some() || self.observed.is_some() || self.trail.is_some();
+        let now = is_noted.then(clock::now);
+        if let (Some(trail), Some(now)) = (self.trail.take(), now) {
+            trail.finish(self.start, outcome, now);
+        }
         if let (Some(observed), Some(now)) = (self.observed.take(), now) {
             observed.finish(self.kind, self.start, outcome, now);
         }
@@ -243,9 +287,14 @@ impl<'g> InFlight<'g> {
         if let Some(observed) = &context.observed {
             observed.place.set(Stage::Sent, Some(worker.id.0));
         }
-        if let Some(record) = &mut context.record {
-            record.admitted = Some(clock::now());
-            record.worker = Some(worker.id.0);
+        if context.record.is_some() || context.trail.is_some() {
+            let (admitted, worker) = (Some(clock::now()), Some(worker.id.0));
+            if let Some(record) = &mut context.record {
+                (record.admitted, record.worker) = (admitted, worker);
+            }
+            if let Some(trail) = &mut context.trail {
+                (trail.attempt.admitted, trail.attempt.worker) = (admitted, worker);
+            }
         }
         let ticket = worker.roster().map(|roster| roster.begin(context.id));
         Self { context, ticket, permit: Some(permit), worker }
@@ -261,17 +310,34 @@ impl<'g> InFlight<'g> {
         self.context
     }
 
-    /// Notes that a connection to the worker stands.
-    pub fn on_connected(&mut self) {
-        if let Some(record) = &mut self.context.record {
-            record.connected = Some(clock::now());
+    /// Notes that a connection to the worker stands, and whether it has served before.
+    pub fn on_connected(&mut self, is_reused: bool) {
+        let Context { record, trail, .. } = &mut *self.context;
+        if record.is_none() && trail.is_none() {
+            return;
         }
+        let connected = Some(clock::now());
+        if let Some(record) = record {
+            record.connected = connected;
+        }
+        if let Some(trail) = trail {
+            (trail.attempt.connected, trail.attempt.is_reused) = (connected, is_reused);
+        }
+    }
+
+    /// The line that tells how long the steps have taken until the answer's head, if it is to be told.
+    pub fn server_timing(&self) -> String {
+        let mut line = String::new();
+        if let Some(trail) = &self.context.trail {
+            trail.server_timing(self.context.start, clock::now(), &mut line);
+        }
+        line
     }
 
     /// Notes the head of the final answer.
     pub fn on_answer(&mut self, status: u16) {
-        let Context { record, observed, .. } = &mut *self.context;
-        if record.is_none() && observed.is_none() {
+        let Context { record, observed, trail, .. } = &mut *self.context;
+        if record.is_none() && observed.is_none() && trail.is_none() {
             return;
         }
         let now = clock::now();
@@ -282,6 +348,12 @@ impl<'g> InFlight<'g> {
         }
         if let Some(record) = record {
             (record.first_byte, record.status) = (Some(now), status);
+        }
+        if let Some(trail) = trail {
+            trail.attempt.answered = Some(now);
+            if let Some(traced) = &mut trail.traced {
+                traced.status = status;
+            }
         }
     }
 
@@ -300,6 +372,9 @@ impl<'g> InFlight<'g> {
 
     /// Writes the access line of a client that was cut off because of `reason`.
     pub fn finish_cut(&mut self, reason: String) {
+        if let Some(traced) = self.context.traced() {
+            traced.reason = Some(reason.clone());
+        }
         if let Some(record) = &mut self.context.record {
             record.reason = Some(reason);
         }

@@ -9,10 +9,13 @@ pub mod exchange;
 pub mod hooks;
 pub mod in_flight;
 pub mod line;
+pub mod outbox;
 pub mod replay;
 pub mod reply;
 pub mod serve;
+pub mod trail;
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::config::platform::{Events, Markers};
@@ -20,6 +23,7 @@ use crate::config::{AccessLog, HeaderPolicy, Replay, Reported};
 use crate::upstream::affinity::Affinity;
 use admission::Gate;
 use hooks::Desk;
+use outbox::Outbox;
 use replay::Replays;
 
 /// The shared rooms that every request passes through.
@@ -33,6 +37,10 @@ pub struct Proxy {
     pub reported: Reported,
     /// Whether requests are counted and timed, and can be seen in flight.
     pub is_observed: bool,
+    /// Whether answers of workers tell how long their steps took.
+    pub server_timing: bool,
+    /// Where requests go that are to become spans, if any are.
+    pub outbox: Option<Arc<Outbox>>,
     /// Whether the platform's markers are written.
     pub markers: Markers,
     /// Whether workers are told `x-warmfront-start`.
@@ -59,6 +67,8 @@ impl Proxy {
             access_log: AccessLog::Off,
             reported: Reported::ALL,
             is_observed: false,
+            server_timing: false,
+            outbox: None,
             markers: Markers::Off,
             tell_start: false,
             headers: HeaderPolicy::default(),

@@ -25,7 +25,7 @@ pub async fn serve<E: Exchange>(proxy: &Proxy, exchange: &mut E) {
         let reply = proxy.desk.health(&proxy.gate, context.id);
         return exchange.reply(context, reply).await;
     }
-    let mut context = Context::begin(proxy, head);
+    let mut context = Context::begin(proxy, head, || Some(exchange.caller()));
     if let Some(whole) = head.last_hop {
         let reply = LocalReply::last_hop(whole, context.id);
         return exchange.reply(context, reply).await;
@@ -126,8 +126,8 @@ async fn stand_in_line<'g, E: Exchange>(
         context.set_cold();
     }
     exchange.park();
-    context.set_queued(true);
     let queued = clock::now();
+    context.on_queued(queued);
     let entered = pin!(proxy.gate.enter_for(wish, exchange.held_bytes(), since));
     let admitted = tokio::select! {
         biased;

@@ -14,7 +14,7 @@ use super::line::{self, push_ms, push_number};
 use super::say::push_utc_now;
 use super::stdout::Due;
 use crate::config::{AccessLog, Reported};
-use crate::id::RequestId;
+use crate::id::{RequestId, TraceId};
 
 /// The platform cuts a log line here (FC contract §2.4).
 pub const LINE_BYTES_MAX: usize = 32 << 10;
@@ -97,6 +97,8 @@ pub struct Record {
     pub first_byte: Option<Instant>,
     /// Who answered.
     pub worker: Option<u32>,
+    /// The trace that its spans belong to.
+    pub trace: Option<TraceId>,
     /// Cold, warm or thawed.
     pub start: Start,
     /// Tries that failed and were followed by another.
@@ -158,6 +160,7 @@ impl Record {
             connected: None,
             first_byte: None,
             worker: None,
+            trace: None,
             start: Start::Warm,
             replays: 0,
             status: 0,
@@ -258,6 +261,10 @@ impl Record {
         number(line, " replays=", self.replays.into());
         line.extend_from_slice(b" outcome=");
         line.extend_from_slice(outcome.word().as_bytes());
+        if let Some(trace) = &self.trace {
+            // Writing to a vector cannot fail.
+            let _ = write!(line, " trace={trace}");
+        }
         if let Some(reason) = &self.reason {
             // Writing to a vector cannot fail.
             let _ = write!(line, " reason={reason:?}");
@@ -309,6 +316,9 @@ impl Record {
         text(line, "start", self.start.word());
         number(line, "replays", self.replays.into());
         text(line, "outcome", outcome.word());
+        if let Some(trace) = &self.trace {
+            text(line, "trace", &trace.to_string());
+        }
         if let Some(reason) = &self.reason {
             text(line, "reason", reason);
         }

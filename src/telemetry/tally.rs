@@ -111,6 +111,10 @@ counts! {
     BadFields = "refused_fields",
     /// A head refused: CONNECT.
     BadConnect = "refused_connect",
+    /// A span that a collector has taken.
+    SpanSent = "spans_exported",
+    /// A span that was dropped: no collector took it in time, or it refused it.
+    SpanLost = "spans_lost",
     /// `/initialize` answered with 200.
     InitializeDone = "initialize_done",
     /// `/initialize` answered otherwise, or not at all.

@@ -29,5 +29,6 @@ mod streaming;
 mod support;
 mod table;
 mod targets;
+mod traces;
 mod upgrade;
 mod worker_output;

@@ -289,6 +289,10 @@ impl Stream for VirtualClient {
         false
     }
 
+    fn version(&self) -> Option<&'static str> {
+        Some("2")
+    }
+
     fn is_quiet(&mut self) -> bool {
         false
     }

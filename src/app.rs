@@ -28,6 +28,7 @@ use crate::lifecycle::signal::{Request, Signals};
 use crate::lifecycle::warmth::Warmth;
 use crate::listener;
 use crate::newcomers::Newcomers;
+use crate::otlp::Sending;
 use crate::proxy::Proxy;
 use crate::proxy::admission::{Gate, Refusal};
 use crate::proxy::hooks::Desk;
@@ -101,6 +102,8 @@ struct Running {
     drain_asked: Arc<Notify>,
     /// Answers until the end.
     _admin: Option<admin::Handle>,
+    /// Sends spans until the end.
+    sending: Option<Sending>,
 }
 
 /// What is said once when the pool is warm.
@@ -149,6 +152,7 @@ impl Running {
         let config = loaded.config;
         let (listeners, settling) = listener::bind(&config.listen, config.threads)?;
         let admin = admin::Listener::bind(config.admin.clone())?;
+        let sending = Sending::start(&config.trace)?;
         let port =
             listeners.first().and_then(|listener| listener.local_addr().ok()).map_or(0, |it| it.port());
         // More descriptors are welcome, not needed.
@@ -199,7 +203,7 @@ impl Running {
             reported: config.reported,
             is_observed: admin.is_some(),
             server_timing: config.server_timing,
-            outbox: None,
+            outbox: sending.as_ref().map(|sending| Arc::clone(sending.outbox())),
             markers: platform.markers,
             tell_start,
             headers: config.headers,
@@ -269,6 +273,7 @@ impl Running {
             hints,
             drain_asked: drain,
             _admin: admin,
+            sending,
         };
         Ok((runtime, running))
     }
@@ -406,6 +411,9 @@ impl Running {
             self.on_report(Some(report));
         }
         self.data.join();
+        if let Some(sending) = self.sending.take() {
+            sending.finish().await;
+        }
         let _ = self.phase.on_drained();
         say::info(format_args!("counted: {}", tally::line()));
         if exit == ExitCode::Done {

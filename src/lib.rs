@@ -13,7 +13,7 @@
 //! - floor 3: [`lifecycle`]
 //! - floor 4: [`proxy`], the walk of one request
 //! - floor 5: [`engine`], how bytes move
-//! - floor 6: [`cli`], [`app`], [`admin`], [`newcomers`], [`exit`], [`demo`]
+//! - floor 6: [`cli`], [`app`], [`admin`], [`otlp`], [`newcomers`], [`exit`], [`demo`]
 //! - shaft: [`telemetry`]
 
 // The oracles of `fuzz/` name this package as everybody else does.
@@ -35,6 +35,7 @@ pub mod id;
 pub mod lifecycle;
 pub mod listener;
 pub mod newcomers;
+pub mod otlp;
 pub mod proxy;
 pub mod sync;
 pub mod sys;

@@ -34,7 +34,7 @@ const FLOORS: [&[&str]; 7] = [
     &["lifecycle"],
     &["proxy"],
     &["engine"],
-    &["main", "cli", "app", "newcomers", "exit", "demo", "admin"],
+    &["main", "cli", "app", "newcomers", "exit", "demo", "admin", "otlp"],
 ];
 
 /// Importable from every floor; imports floor 0 only.
@@ -45,8 +45,9 @@ const FORBIDDEN: [(&str, &str); 1] = [("upstream", "worker")];
 
 /// Where each package may be used: files, or folders with a final `/`. Tests may use any.
 /// When a package disappoints, only its doors change.
-const DOORS: [(&str, &[&str]); 30] = [
+const DOORS: [(&str, &[&str]); 35] = [
     ("arc-swap", &["src/sync.rs"]),
+    ("async-trait", &["src/otlp/post.rs"]),
     ("bytes", &["src/demo.rs", "src/engine/h2/"]),
     ("bytesize", &["src/config/units.rs"]),
     ("clap", &["src/cli.rs"]),
@@ -55,17 +56,21 @@ const DOORS: [(&str, &[&str]); 30] = [
     ("h2", &["src/engine/h2/"]),
     ("hdrhistogram", &[]),
     ("http", &["src/engine/h2/"]),
-    ("http-body-util", &["src/demo.rs", "src/admin/"]),
+    ("http-body-util", &["src/demo.rs", "src/admin/", "src/otlp/post.rs"]),
     ("httparse", &["src/http1/"]),
     // Periods have one door, dates another.
     ("humantime", &["src/config/units.rs", "src/telemetry/say.rs"]),
-    ("hyper", &["src/demo.rs", "src/admin/"]),
-    ("hyper-util", &["src/demo.rs", "src/admin/"]),
+    ("hyper", &["src/demo.rs", "src/admin/", "src/otlp/post.rs"]),
+    ("hyper-util", &["src/demo.rs", "src/admin/", "src/otlp/post.rs"]),
     ("io-uring", &["src/engine/uring/ring.rs"]),
     ("libc", &UNSAFE),
     ("metrics", &["src/admin/exposition.rs"]),
     ("metrics-exporter-prometheus", &["src/admin/exposition.rs"]),
     ("mimalloc", &["src/main.rs"]),
+    ("opentelemetry", &["src/otlp/"]),
+    ("opentelemetry-http", &["src/otlp/post.rs"]),
+    ("opentelemetry-otlp", &["src/otlp/post.rs"]),
+    ("opentelemetry_sdk", &["src/otlp/"]),
     ("plotters", &[]),
     ("rustix", &["src/engine/pipe.rs"]),
     ("serde", &[]),
@@ -87,6 +92,7 @@ const DOORS: [(&str, &[&str]); 30] = [
             "src/engine/",
             "src/lifecycle/",
             "src/newcomers.rs",
+            "src/otlp/",
             "src/proxy/",
             "src/sync.rs",
             // It registers what tokio calls unsafe to.
@@ -625,6 +631,8 @@ fn values(kind: Kind) -> String {
         Kind::Path => "path".to_owned(),
         Kind::Target => "path of a request, or nothing".to_owned(),
         Kind::Place => "address:port or absolute path, or nothing".to_owned(),
+        Kind::Collector => "URL, or nothing".to_owned(),
+        Kind::Text => "text".to_owned(),
         Kind::Secret => "text, shown nowhere".to_owned(),
         Kind::Words => "list of words".to_owned(),
         Kind::Paths => "list of paths".to_owned(),

@@ -111,6 +111,8 @@ families! {
         "Answers whose head is over the platform's limit of 8 KiB.";
     LINES_LOST = Counter "warmfront_lost_log_lines_total" []
         "Lines, of workers and of our own, that were dropped because nobody took our output.";
+    SPANS = Counter "warmfront_spans_total" [("result", "exported, lost")]
+        "Spans of requests: those that the collector took, and those that were dropped because it did not (trace.otlp).";
     PHASE = Gauge "warmfront_phase" [("phase", "starting, ready, draining, stopped")]
         "What the process is doing as a whole: 1 for that, 0 for the others.";
     READY = Gauge "warmfront_ready" []

@@ -193,6 +193,7 @@ fn connections(text: &mut Text, view: &View, totals: &Totals) {
     text.single(&f::CLIENT_CLOSES, totals.count(Count::ClientClosed));
     text.single(&f::LARGE_HEADS, totals.count(Count::LargeHead));
     text.single(&f::LINES_LOST, totals.count(Count::LineLost));
+    counts(text, &f::SPANS, totals, &[("exported", Count::SpanSent), ("lost", Count::SpanLost)]);
 }
 
 fn process(text: &mut Text, view: &View) {

@@ -5,8 +5,8 @@
 //! name is derived, so it can never drift from the path.
 
 use self::Kind::{
-    Address, AutoOr, Choice, Number, Path, Paths, Period, Place, Secret, Size, Switch, Target, Variables,
-    Words,
+    Address, AutoOr, Choice, Collector, Number, Path, Paths, Period, Place, Secret, Size, Switch, Target,
+    Text, Variables, Words,
 };
 use self::Zero::{Allowed, Refused};
 use super::Slots;
@@ -56,6 +56,10 @@ pub enum Kind {
     Target,
     /// An address with its port, or the path of a Unix socket; empty for none.
     Place,
+    /// The URL of a collector; empty for none.
+    Collector,
+    /// A text of at most [`Kind::TEXT_MAX_BYTES`]; empty for the default.
+    Text,
     /// A text that is shown to nobody.
     Secret,
     /// A list of words; separated by whitespace in the environment.
@@ -80,6 +84,8 @@ impl Kind {
     pub const PERIOD_MAX_SECS: u64 = 24 * 60 * 60;
     /// Bytes of a path that a request may be given instead of its own: they stand in front of its head.
     pub const TARGET_MAX_BYTES: usize = 200;
+    /// Bytes of a text: it is a name.
+    pub const TEXT_MAX_BYTES: usize = 255;
 }
 
 impl Key {
@@ -553,6 +559,26 @@ pub const KEYS: &[Key] = &[
         "",
         "What a call must bear (`Authorization: Bearer …`) that changes something and does not come through a Unix \
          socket; 16 characters at least. Workers do not inherit it. Without it no such call is served.",
+    ),
+    Key::new(
+        "trace.otlp",
+        Collector,
+        "",
+        "Where spans of requests and hooks go by OTLP over HTTP (protobuf), such as http://127.0.0.1:4318; `/v1/traces` \
+         is added. It needs a build with the feature `otlp`. Empty: nowhere.",
+    ),
+    Key::new(
+        "trace.sample",
+        Number(0, 1_000_000),
+        "1",
+        "Of so many requests that come without a trace one is traced. 0: none. Where a caller names its trace, its \
+         word counts, sampled or not.",
+    ),
+    Key::new(
+        "trace.service",
+        Text,
+        "",
+        "The name under which the spans appear. Empty: the function's (FC_FUNCTION_NAME), else warmfront.",
     ),
     Key::new(
         "drain.deadline",

@@ -18,6 +18,7 @@ use super::layers::{ConfigFile, Finding, Layers, Source, Value};
 use super::nearest::nearest_variable;
 use super::read;
 use super::resolve::{self, BOOTSTRAP, Facts, Program};
+use super::trace;
 use crate::error::Problem;
 
 /// The file that is read when nobody names one and it exists: in the working directory, or beside this
@@ -259,7 +260,15 @@ fn facts(layers: &Layers, world: &World) -> Facts {
         temp_dir: world.temp_dir.clone(),
         program,
         cwd_missing: cwd.is_some_and(|cwd| !cwd.is_dir()),
+        function: function(world),
+        can_trace: cfg!(feature = "otlp"),
     }
+}
+
+/// What the platform says about the function.
+fn function(world: &World) -> Vec<(&'static str, String)> {
+    let said = |variable: &str| world.env.get(OsStr::new(variable))?.to_str().filter(|said| !said.is_empty());
+    trace::FUNCTION.iter().filter_map(|&(name, variable)| Some((name, said(variable)?.to_owned()))).collect()
 }
 
 /// The `PATH` a worker will have, which is the one its program is looked for in.

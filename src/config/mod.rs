@@ -12,6 +12,7 @@ pub mod platform;
 pub mod resolve;
 pub mod show;
 pub mod statuses;
+pub mod trace;
 pub mod units;
 
 mod file;
@@ -23,6 +24,7 @@ mod secret;
 pub use admin::{Admin, AdminPlace};
 pub use platform::{Platform, Readiness, Replay};
 pub use secret::{Token, is_secret};
+pub use trace::{Collector, Trace};
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -61,6 +63,8 @@ pub struct Config {
     pub replay: Replay,
     /// Where those who run the instance ask about it.
     pub admin: Admin,
+    /// Where spans of requests go.
+    pub trace: Trace,
     /// How long requests in flight may still run after TERM before they are cut.
     pub drain_deadline: Duration,
 }

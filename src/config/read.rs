@@ -14,6 +14,7 @@ use super::admin::AdminPlace;
 use super::keys::{Kind, Zero};
 use super::layers::Value;
 use super::secret::Token;
+use super::trace::Collector;
 use super::units::{self, BadUnit};
 
 /// The field in which MCP servers name a session (Model Context Protocol 2025-03-26, Streamable HTTP).
@@ -161,6 +162,45 @@ pub(super) fn admin_place(value: &Value) -> Result<Option<AdminPlace>, Bad> {
         None => text,
     };
     text.parse().map(|address| Some(AdminPlace::Tcp(address))).map_err(|_| bad())
+}
+
+/// Where spans go, or nothing for nowhere.
+pub(super) fn collector(value: &Value) -> Result<Option<Collector>, Bad> {
+    let fix = "Set a URL such as http://127.0.0.1:4318, or nothing for no spans";
+    let bad = |why: &str| Bad::new("is not the URL of a collector", why, fix);
+    let text = as_text(value).ok_or_else(|| bad(""))?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(bad("It begins with http://."));
+    };
+    match scheme.to_ascii_lowercase().as_str() {
+        "http" => Collector::parse(rest).map(Some).map_err(bad),
+        "https" => Err(Bad::new(
+            "asks for TLS, which this program does not speak",
+            "Spans go to a collector beside it, or within the same network.",
+            "Run a collector (OpenTelemetry's or Grafana's) that listens on http://127.0.0.1:4318 and sends them on by TLS",
+        )),
+        _ => Err(bad("It begins with http://.")),
+    }
+}
+
+/// A short text of visible characters and blanks between them, or nothing.
+pub(super) fn text(value: &Value) -> Result<Option<String>, Bad> {
+    let fix = "Set a name";
+    let text = as_text(value).ok_or_else(|| Bad::new("is no text", "", fix))?;
+    if text.chars().any(char::is_control) || text.trim() != text {
+        return Err(Bad::new("is no name", "A name has no control characters and no blanks around it.", fix));
+    }
+    if text.len() > Kind::TEXT_MAX_BYTES {
+        return Err(Bad::new(
+            "is too long",
+            format!("At most {} bytes are a name.", Kind::TEXT_MAX_BYTES),
+            fix,
+        ));
+    }
+    Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
 /// A token that is long enough and fits into a header.

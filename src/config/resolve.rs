@@ -62,6 +62,10 @@ pub struct Facts {
     pub program: Program,
     /// `workers.cwd` is set and is no directory.
     pub cwd_missing: bool,
+    /// What the platform's variables say about the function, each under OpenTelemetry's name for it.
+    pub function: Vec<(&'static str, String)>,
+    /// Whether this build can send spans.
+    pub can_trace: bool,
 }
 
 /// What looking for the worker's program found.
@@ -164,6 +168,7 @@ impl Judge<'_> {
             platform: self.platform(),
             replay: self.replay(),
             admin: self.admin(port),
+            trace: self.trace(facts),
             drain_deadline: self.period("drain.deadline"),
         }
     }
@@ -547,3 +552,4 @@ mod admin;
 mod platform;
 #[cfg(test)]
 mod tests;
+mod trace;

@@ -117,6 +117,9 @@ fn origin(key: &Key, config: &Config, layers: &Layers) -> String {
         (Source::Default, "workers.tell_start", _) if config.workers.tell_start => {
             "default: true for the demo worker".to_owned()
         }
+        (Source::Default, "trace.service", _) if !config.trace.function.is_empty() => {
+            "default: the function's name".to_owned()
+        }
         (Source::Default, "workers.socket_dir", WorkerSource::Spawn(_)) => {
             "default: the system's temporary directory".to_owned()
         }
@@ -126,7 +129,7 @@ fn origin(key: &Key, config: &Config, layers: &Layers) -> String {
 
 /// As TOML; `None` if there is none, or if workers are run by something else.
 fn value(path: &str, config: &Config) -> Option<String> {
-    let Config { listen, workers, queue, limits, headers, admin, .. } = config;
+    let Config { listen, workers, queue, limits, headers, admin, trace, .. } = config;
     let period = |period| text(OsStr::new(&period_text(period)));
     let size = |bytes: usize| text(OsStr::new(&size_text(bytes as u64)));
     Some(match path {
@@ -196,6 +199,9 @@ fn value(path: &str, config: &Config) -> Option<String> {
         "admin.listen" => text(OsStr::new(&admin.listen.as_ref()?.to_string())),
         "admin.remote" => admin.remote.to_string(),
         "admin.token" => return admin.token.as_ref().map(|_| "\"***\"".to_owned()),
+        "trace.otlp" => text(OsStr::new(&trace.otlp.as_ref()?.to_string())),
+        "trace.sample" => trace.sample.to_string(),
+        "trace.service" => text(OsStr::new(&trace.service)),
         "drain.deadline" => period(config.drain_deadline),
         "start.ready" => match workers.readiness {
             Readiness::All => "\"all\"".to_owned(),

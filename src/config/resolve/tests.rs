@@ -16,6 +16,8 @@ fn facts() -> Facts {
         temp_dir: "/tmp".into(),
         program: Program::Found,
         cwd_missing: false,
+        function: Vec::new(),
+        can_trace: true,
     }
 }
 
@@ -66,6 +68,8 @@ fn wrong(kind: Kind) -> Value {
         Kind::Words => Value::List(vec![Value::Integer(1)]),
         Kind::Target => text("healthz"),
         Kind::Place => text("9901"),
+        Kind::Collector => text("127.0.0.1:4318"),
+        Kind::Text => Value::Integer(1),
         Kind::Secret => Value::Integer(1),
         Kind::Variables => Value::Integer(1),
     }
@@ -419,4 +423,61 @@ fn a_word_that_is_no_failure_is_named() {
     );
     let problems = problems(&[("events.failed", failed("5xx 200"))]);
     assert!(problems[0].contains("names `200`, which is no failure"), "{problems:?}");
+}
+
+#[test]
+fn spans_go_to_a_collector_beside_this_process() {
+    let trace = config(&[]).trace;
+    assert_eq!((trace.otlp, trace.sample, trace.service.as_str()), (None, 1, "warmfront"));
+    for (url, shown) in [
+        ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
+        ("HTTP://Collector.example:80/", "http://Collector.example:80/v1/traces"),
+        ("http://[::1]:4318/otlp/", "http://[::1]:4318/otlp/v1/traces"),
+        ("http://a:4318/v1/traces", "http://a:4318/v1/traces"),
+    ] {
+        let otlp = config(&[("trace.otlp", text(url))]).trace.otlp.unwrap();
+        assert_eq!(otlp.to_string(), shown);
+        assert_eq!(config(&[("trace.otlp", text(shown))]).trace.otlp, Some(otlp), "{url}");
+    }
+    for (url, why) in [
+        ("127.0.0.1:4318", "begins with http://"),
+        ("grpc://127.0.0.1:4317", "begins with http://"),
+        ("https://127.0.0.1:4318", "asks for TLS, which this program does not speak"),
+        ("http://127.0.0.1", "names its port"),
+        ("http://127.0.0.1:", "names its port"),
+        ("http://a:0", "names its port"),
+        ("http://a:65536/", "names its port"),
+        ("http://:4318", "names a host"),
+        ("http://me:secret@a:4318", "names a host"),
+        ("http://[::g]:4318", "names a host"),
+        ("http://a b:4318", "names a host"),
+        ("http://a:4318/x?y", "no query"),
+        ("http://a:4318/x y", "no query"),
+    ] {
+        let problems = problems(&[("trace.otlp", text(url))]);
+        assert!(problems.len() == 1 && problems[0].contains(why), "{url}: {problems:?}");
+    }
+}
+
+#[test]
+fn a_build_that_cannot_trace_says_which_feature_it_lacks() {
+    let layers = said(&[("trace.otlp", text("http://127.0.0.1:4318"))]);
+    let problems = resolve(&layers, &Facts { can_trace: false, ..facts() }).unwrap_err();
+    let text = problems[0].to_string();
+    assert!(problems.len() == 1 && text.starts_with("a.toml:1: "), "{text}");
+    assert!(text.contains("without the feature `otlp`") && text.contains("--features otlp"), "{text}");
+    let layers = said(&[("trace.sample", Value::Integer(7)), ("trace.otlp", self::text(""))]);
+    assert!(resolve(&layers, &Facts { can_trace: false, ..facts() }).is_ok(), "nothing is asked for");
+}
+
+#[test]
+fn spans_appear_under_the_functions_name_unless_they_get_another() {
+    let function = vec![("faas.name", "thumbs".to_owned()), ("cloud.region", "cn-x".to_owned())];
+    let facts = Facts { function: function.clone(), ..facts() };
+    let of = |values: &[(&str, Value)]| resolve(&said(values), &facts).unwrap().trace;
+    assert_eq!((of(&[]).service.as_str(), of(&[]).function), ("thumbs", function));
+    assert_eq!(of(&[("trace.service", text("mine"))]).service, "mine");
+    for bad in ["a\nb", " a", &"a".repeat(256)] {
+        assert_eq!(problems(&[("trace.service", text(bad))]).len(), 1, "{bad:?}");
+    }
 }

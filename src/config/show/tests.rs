@@ -55,7 +55,7 @@ fn the_listing_is_a_file_that_means_the_same() {
         "threads = 3\nworkers.cwd = \"/\"\nqueue.timeout = \"1500ms\"\nlimits.discard_bytes = 1001\n\
          headers.strip_credentials = true\nheaders.strip_proxy_prefix = true\n\
          affinity.by = [\"cookie:a\", \"header:b\", \"mcp\"]\naffinity.sessions = 7\n\
-         headers.server_timing = true\n\
+         headers.server_timing = true\ntrace.sample = 9\ntrace.service = \"a b\"\n\
          workers.env.\"A.B\" = \"x # \\\"y\\\" \\n\"\nworkers.env.C = \"{socket}\"\nlog.access = \"off\"",
     ] {
         let first = loaded(text).config;

@@ -8,6 +8,8 @@
 pub(crate) mod admin;
 pub(crate) mod bare;
 pub(crate) mod client;
+#[cfg(feature = "otlp")]
+pub(crate) mod collector;
 pub(crate) mod freeze;
 pub(crate) mod h2;
 pub(crate) mod peer;

@@ -41,3 +41,15 @@ fn assert_pass(setup: impl FnOnce(Setup) -> Setup) -> Sidecar {
 fn fc31_the_fields_of_traces_pass_byte_for_byte() {
     assert_pass(|setup| setup);
 }
+
+#[cfg(feature = "otlp")]
+#[test]
+fn fc31_the_fields_of_traces_pass_byte_for_byte_while_there_are_spans() {
+    let collector = crate::support::collector::Collector::listen();
+    let _sidecar = assert_pass(|setup| setup.with_spans(&collector));
+    // What the first and the last one name counts, what the second one names nobody could read.
+    let traces: Vec<_> =
+        collector.spans(7).iter().filter(|it| it.name() == "GET").map(|it| it.trace()).collect();
+    let named = traces.iter().filter(|trace| trace.starts_with("4bf92f35")).count();
+    assert_eq!((traces.len(), named), (3, 2), "{traces:?}");
+}

@@ -132,6 +132,12 @@ pub fn freeze_count() -> u64 {
     WATCH.count.load(Ordering::Acquire)
 }
 
+/// Milliseconds since 1970.
+pub fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// [`look`], and the process is known to run now. For one caller, every [`TICK`].
 pub fn tick() -> u64 {
     WATCH.tick(Reading::now(WATCH.base()))

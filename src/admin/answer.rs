@@ -3,25 +3,28 @@
 //! Reading changes nothing and may be done by whoever got through the door. No answer says that pages of other
 //! origins may read it (CORS), so browsers keep it from them.
 
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
 
 use super::Admin;
 use super::door::Caller;
+use super::events::{self, Feed};
 use super::exposition;
+use super::now;
 use super::scrape;
 use super::view::{VERSION, View};
 use crate::telemetry::say;
 use crate::upstream::pool::WorkerId;
 use crate::worker::restart::Declined;
 
-/// A body that is here already, or one that comes.
-pub(super) type Body = BoxBody<Bytes, Infallible>;
+/// A body that is here already, or one that comes; it stays on the admin's thread.
+pub(super) type Body = Pin<Box<dyn hyper::body::Body<Data = Bytes, Error = Infallible>>>;
 
 /// What is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,8 @@ enum Place {
     Workers,
     Requests,
     Config,
+    Now,
+    Events,
     Restart(WorkerId),
     Drain,
     Pause,
@@ -39,13 +44,15 @@ enum Place {
 }
 
 /// Every path, for whoever asks for another.
-const PATHS: [&str; 10] = [
+const PATHS: [&str; 12] = [
     "/live",
     "/ready",
     "/metrics",
     "/workers",
     "/requests",
     "/config",
+    "/now",
+    "/events",
     "/workers/{id}/restart",
     "/drain",
     "/pause",
@@ -61,6 +68,8 @@ impl Place {
             "/workers" => Self::Workers,
             "/requests" => Self::Requests,
             "/config" => Self::Config,
+            "/now" => Self::Now,
+            "/events" => Self::Events,
             "/drain" => Self::Drain,
             "/pause" => Self::Pause,
             "/resume" => Self::Resume,
@@ -83,7 +92,7 @@ impl Place {
 }
 
 /// The answer to `request` of `caller`.
-pub(super) async fn answer<B>(admin: &Admin, caller: Caller, request: &Request<B>) -> Response<Body> {
+pub(super) async fn answer<B>(admin: &Rc<Admin>, caller: Caller, request: &Request<B>) -> Response<Body> {
     let named = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default());
     let target = request.uri().authority().map(hyper::http::uri::Authority::as_str);
     if !caller.may_name(named) || target.is_some_and(|target| !caller.may_name(Some(target))) {
@@ -115,7 +124,11 @@ pub(super) async fn answer<B>(admin: &Admin, caller: Caller, request: &Request<B
     if !is_trusted && !bears_token(admin, request) {
         return unauthorized(admin);
     }
-    if place.changes_something() { change(admin, place).await } else { tell(admin, place) }
+    match place {
+        Place::Events => feed(admin, request),
+        _ if place.changes_something() => change(admin, place).await,
+        _ => tell(admin, place),
+    }
 }
 
 fn tell(admin: &Admin, place: Place) -> Response<Body> {
@@ -132,11 +145,32 @@ fn tell(admin: &Admin, place: Place) -> Response<Body> {
             return whole(StatusCode::OK, exposition::CONTENT_TYPE, text);
         }
         Place::Workers => view.workers(&mut admin.usages.borrow_mut()),
-        Place::Requests => view.requests(),
+        Place::Requests => View::requests(),
         Place::Config => view.config(),
+        Place::Now => {
+            let text = format!("{}\n", now::object(view, &mut admin.usages.borrow_mut()));
+            return whole(StatusCode::OK, "application/json", text);
+        }
         _ => view.live(),
     };
     reply(StatusCode::OK, &value)
+}
+
+/// Moments, until whoever asked leaves or the admin ends.
+fn feed<B>(admin: &Rc<Admin>, request: &Request<B>) -> Response<Body> {
+    // Such a page could not read them, but keep everybody else from watching.
+    let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if site.is_some_and(|site| !matches!(site, b"same-origin" | b"none")) {
+        return refuse(StatusCode::FORBIDDEN, "Pages of other origins may not watch.");
+    }
+    let period = match events::period_of(request.uri().query()) {
+        Ok(period) => period,
+        Err(why) => return refuse(StatusCode::BAD_REQUEST, &why),
+    };
+    match Feed::new(admin, period) {
+        Some(feed) => respond(StatusCode::OK, "text/event-stream", Box::pin(feed)),
+        None => refuse(StatusCode::SERVICE_UNAVAILABLE, &events::full()),
+    }
 }
 
 /// Each of these is said in the log, too: whoever reads that later wonders who did it.
@@ -210,7 +244,11 @@ fn reply(status: StatusCode, value: &Value) -> Response<Body> {
 }
 
 fn whole(status: StatusCode, kind: &'static str, text: String) -> Response<Body> {
-    let mut answer = Response::new(Full::new(Bytes::from(text)).boxed());
+    respond(status, kind, Box::pin(Full::new(Bytes::from(text))))
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
+    let mut answer = Response::new(body);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -221,40 +259,13 @@ fn whole(status: StatusCode, kind: &'static str, text: String) -> Response<Body>
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use tokio::sync::Notify;
-
     use super::*;
-    use crate::clock;
-    use crate::config::{Queue, Token};
-    use crate::proxy::Proxy;
-    use crate::proxy::admission::Gate;
-    use crate::worker::census::Census;
-    use crate::worker::restart::Restarts;
 
     const TOKEN: &str = "0123456789abcdef";
     const OWNER: Caller = Caller::Neighbour { is_owner: true };
     const STRANGER: Caller = Caller::Neighbour { is_owner: false };
 
-    fn admin(token: Option<&str>) -> Admin {
-        let second = Duration::from_secs(1);
-        let bounds = Queue { depth: 1, bytes: 1, timeout: second, newest_first_after: second };
-        let view = View {
-            proxy: Arc::new(Proxy::silent(Gate::new(bounds, clock::now()))),
-            census: Census::new().1,
-            config: Vec::new(),
-            restarts: Restarts::none(),
-            drain: Arc::new(Notify::new()),
-            began: clock::now(),
-            began_unix_secs: 0,
-        };
-        Admin { view, token: token.map(|word| Token::from(word.to_owned())), usages: RefCell::default() }
-    }
-
-    async fn status(admin: &Admin, caller: Caller, question: &str, authorization: Option<&str>) -> u16 {
+    async fn status(admin: &Rc<Admin>, caller: Caller, question: &str, authorization: Option<&str>) -> u16 {
         let (method, path) = question.split_once(' ').unwrap();
         let mut request = Request::builder().method(method).uri(path).header(HOST, "10.0.0.1:9901");
         if let Some(value) = authorization {
@@ -265,12 +276,12 @@ mod tests {
 
     #[tokio::test]
     async fn from_elsewhere_only_probes_and_prometheus_need_no_token() {
-        let (open, closed) = (admin(Some(TOKEN)), admin(None));
+        let (open, closed) = (Admin::of_nothing(Some(TOKEN)), Admin::of_nothing(None));
         for (question, expected) in [("GET /live", 200), ("GET /metrics", 200), ("GET /ready", 503)] {
             assert_eq!(status(&open, Caller::Remote, question, None).await, expected, "{question}");
             assert_eq!(status(&closed, Caller::Remote, question, None).await, expected, "{question}");
         }
-        for question in ["GET /workers", "GET /requests", "GET /config"] {
+        for question in ["GET /workers", "GET /requests", "GET /config", "GET /now", "GET /events"] {
             for caller in [Caller::SameMachine, OWNER, STRANGER] {
                 assert_eq!(status(&open, caller, question, None).await, 200, "{question}");
             }
@@ -293,7 +304,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_changes_something_owns_the_socket_or_bears_the_token() {
-        let (open, closed) = (admin(Some(TOKEN)), admin(None));
+        let (open, closed) = (Admin::of_nothing(Some(TOKEN)), Admin::of_nothing(None));
         for question in ["POST /pause", "POST /resume", "POST /drain"] {
             for admin in [&open, &closed] {
                 assert_eq!(status(admin, OWNER, question, None).await, 202, "{question}");

@@ -6,8 +6,11 @@
 
 mod answer;
 mod door;
+mod events;
 mod exposition;
 pub mod families;
+mod groups;
+mod now;
 mod readiness;
 mod scrape;
 mod usage;
@@ -64,6 +67,31 @@ struct Admin {
     view: View,
     token: Option<Token>,
     usages: RefCell<Usages>,
+    watched: events::Watched,
+}
+
+impl Admin {
+    fn new(view: View, token: Option<Token>) -> Self {
+        Self { view, token, usages: RefCell::default(), watched: events::Watched::default() }
+    }
+
+    /// Of an instance in which nothing runs.
+    #[cfg(test)]
+    fn of_nothing(token: Option<&str>) -> Rc<Self> {
+        let second = Duration::from_secs(1);
+        let bounds = config::Queue { depth: 1, bytes: 1, timeout: second, newest_first_after: second };
+        let gate = crate::proxy::admission::Gate::new(bounds, clock::now());
+        let view = View {
+            proxy: std::sync::Arc::new(crate::proxy::Proxy::silent(gate)),
+            census: crate::worker::census::Census::new().1,
+            config: Vec::new(),
+            restarts: crate::worker::restart::Restarts::none(),
+            drain: std::sync::Arc::default(),
+            began: clock::now(),
+            began_unix_secs: 0,
+        };
+        Rc::new(Self::new(view, token.map(|word| Token::from(word.to_owned()))))
+    }
 }
 
 impl Listener {
@@ -84,7 +112,7 @@ impl Listener {
         let (end, ended) = watch::channel(false);
         let name = self.bound.name();
         let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
-            let admin = Rc::new(Admin { view, token: self.token, usages: RefCell::default() });
+            let admin = Rc::new(Admin::new(view, self.token));
             let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
             let served = runtime.and_then(|runtime| {
                 runtime.block_on(async { run(Door::open(self.bound)?, admin, ended).await })

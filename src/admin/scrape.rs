@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::exposition::Text;
 use super::families as f;
 use super::families::Family;
+use super::groups::{FAILED, Named, REFUSED_HEADS, REPLAYS, SHED};
 use super::usage::{self, Usage};
 use super::view::View;
 use crate::clock;
@@ -115,49 +116,10 @@ fn line(text: &mut Text, view: &View, totals: &Totals) {
 }
 
 fn failures(text: &mut Text, totals: &Totals) {
-    let shed = [
-        ("queue_depth", Count::ShedDepth),
-        ("queue_bytes", Count::ShedBytes),
-        ("queue_timeout", Count::ShedLate),
-        ("not_started", Count::ShedNotStarted),
-        ("stopping", Count::ShedStopping),
-    ];
-    counts(text, &f::SHED, totals, &shed);
-    let failed = [
-        ("worker_connect", Count::FailedConnect),
-        ("worker_closed", Count::FailedClosed),
-        ("worker_protocol", Count::FailedProtocol),
-        ("worker_response", Count::FailedResponse),
-        ("request_body", Count::FailedBody),
-        ("body_timeout", Count::FailedSlowBody),
-        ("head_timeout", Count::FailedSlowHead),
-    ];
-    counts(text, &f::FAILURES, totals, &failed);
-    let refused = [
-        ("syntax", Count::BadSyntax),
-        ("length", Count::BadLength),
-        ("repeated_length", Count::BadLengths),
-        ("length_and_coding", Count::BadLengthAndCoding),
-        ("unknown_coding", Count::BadCoding),
-        ("repeated_coding", Count::BadCodings),
-        ("coding_in_http10", Count::BadCodingInHttp10),
-        ("host", Count::BadHost),
-        ("host_value", Count::BadHostValue),
-        ("host_conflict", Count::BadHostConflict),
-        ("target", Count::BadTarget),
-        ("version", Count::BadVersion),
-        ("target_bytes", Count::BadTargetLength),
-        ("head_bytes", Count::BadHeadLength),
-        ("fields", Count::BadFields),
-        ("connect", Count::BadConnect),
-    ];
-    counts(text, &f::REFUSED, totals, &refused);
-    let replays = [
-        ("undelivered", Count::ReplayUndelivered),
-        ("unread", Count::ReplayUnread),
-        ("reused", Count::ReplayReused),
-    ];
-    counts(text, &f::REPLAYS, totals, &replays);
+    counts(text, &f::SHED, totals, &SHED);
+    counts(text, &f::FAILURES, totals, &FAILED);
+    counts(text, &f::REFUSED, totals, &REFUSED_HEADS);
+    counts(text, &f::REPLAYS, totals, &REPLAYS);
     text.single(&f::REPLAYS_REFUSED, totals.count(Count::ReplayRefused));
     let mut samples = text.family(&f::HOOKS);
     for (hook, done, failed) in [
@@ -170,7 +132,7 @@ fn failures(text: &mut Text, totals: &Totals) {
     }
 }
 
-fn counts(text: &mut Text, family: &'static Family, totals: &Totals, counts: &[(&str, Count)]) {
+fn counts(text: &mut Text, family: &'static Family, totals: &Totals, counts: &[Named]) {
     let mut samples = text.family(family);
     for (word, count) in counts {
         samples.add(&[word], totals.count(*count));

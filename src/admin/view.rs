@@ -74,31 +74,38 @@ impl View {
     }
 
     pub(super) fn workers(&self, usages: &mut Usages) -> Value {
-        let (members, now) = (self.members(), clock::now());
-        let usages = usages.of(&members);
-        let workers: Vec<Value> =
-            members.iter().map(|member| worker(member, usages.get(&member.id.0), now)).collect();
-        json!({ "version": VERSION, "workers": workers })
+        json!({ "version": VERSION, "workers": workers(&self.members(), usages) })
     }
 
-    pub(super) fn requests(&self) -> Value {
-        let (all, now) = (board::everybody(), clock::now());
-        let one = |posted: &board::Posted| {
-            json!({
-                "id": posted.id.as_str(),
-                "age_ms": millis(now.saturating_duration_since(posted.began)),
-                "phase": posted.stage.word(),
-                "worker": posted.worker,
-            })
-        };
-        let listed: Vec<Value> = all.iter().take(LISTED_MAX).map(one).collect();
-        json!({ "version": VERSION, "count": all.len(), "requests": listed })
+    pub(super) fn requests() -> Value {
+        let (count, requests) = oldest_requests(LISTED_MAX);
+        json!({ "version": VERSION, "count": count, "requests": requests })
     }
 
     pub(super) fn config(&self) -> Value {
         let key = |entry: &Entry| json!({ "key": entry.key, "value": entry.value, "from": entry.from });
         json!({ "version": VERSION, "keys": self.config.iter().map(key).collect::<Vec<_>>() })
     }
+}
+
+/// All that are in flight, and so many of them, the oldest first.
+pub(super) fn oldest_requests(most: usize) -> (usize, Vec<Value>) {
+    let (all, now) = (board::everybody(), clock::now());
+    let one = |posted: &board::Posted| {
+        json!({
+            "id": posted.id.as_str(),
+            "age_ms": millis(now.saturating_duration_since(posted.began)),
+            "phase": posted.stage.word(),
+            "worker": posted.worker,
+        })
+    };
+    (all.len(), all.iter().take(most).map(one).collect())
+}
+
+/// Each of `members`, with what it uses.
+pub(super) fn workers(members: &[Member], usages: &mut Usages) -> Vec<Value> {
+    let (usages, now) = (usages.of(members), clock::now());
+    members.iter().map(|member| worker(member, usages.get(&member.id.0), now)).collect()
 }
 
 fn worker(member: &Member, usage: Option<&WorkerUsage>, now: Instant) -> Value {
@@ -136,6 +143,7 @@ fn worker(member: &Member, usage: Option<&WorkerUsage>, now: Instant) -> Value {
     })
 }
 
-fn millis(period: Duration) -> u64 {
+/// Whole milliseconds.
+pub(super) fn millis(period: Duration) -> u64 {
     u64::try_from(period.as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,3 +5,4 @@ mod metrics;
 mod orders;
 mod reading;
 mod secrets;
+mod watching;

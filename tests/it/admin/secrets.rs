@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::support::admin::Admin;
+use crate::support::wire::field;
 use crate::support::{Setup, eventually, get};
 
 const TOKEN: &str = "admin-token-of-the-owner";
@@ -31,11 +32,16 @@ fn is_clean(what: &str, text: &str) {
 fn said(admin: &Admin, method: &str, path: &str, lines: &str) -> String {
     let mut wire = admin.connect();
     wire.send(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n"));
+    let head = wire.head();
     if method == "HEAD" {
-        return wire.head();
+        return head;
     }
-    let answer = wire.response();
-    format!("{}{}", answer.head, answer.text())
+    // What never ends says everything in its first event.
+    let body = match field(&head, "content-type") {
+        Some("text/event-stream") => wire.chunk(),
+        _ => wire.body_of(&head).0,
+    };
+    format!("{head}{}", String::from_utf8(body).expect("text"))
 }
 
 #[test]
@@ -68,7 +74,11 @@ fn credentials_of_the_platform_and_the_token_are_in_no_answer_and_no_line() {
     let paths = lost["paths"].as_array().expect("a list").iter().map(|path| path.as_str().expect("text"));
     // The end comes at the end.
     let paths: Vec<&str> = paths.filter(|&path| path != "/drain").chain(["/nowhere"]).collect();
-    assert!(["/metrics", "/requests", "/workers", "/config"].iter().all(|path| paths.contains(path)));
+    assert!(
+        ["/metrics", "/requests", "/workers", "/config", "/now", "/events"]
+            .iter()
+            .all(|path| paths.contains(path))
+    );
     let bears = format!("Authorization: Bearer {TOKEN}\r\n");
     let nearly = format!("Authorization: Bearer {TOKEN}!\r\n");
     let wrongly = format!("Authorization: Basic {TOKEN}\r\nCookie: token={TOKEN}\r\n");

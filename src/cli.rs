@@ -9,14 +9,21 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+#[cfg(feature = "top")]
+use std::time::Duration;
+
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::Admin;
 use crate::config::keys::KEYS;
 use crate::config::load::{self, Flags, Loaded, World};
 use crate::config::show;
+#[cfg(feature = "top")]
+use crate::config::units;
 use crate::error::Problem;
 use crate::exit::ExitCode;
+use crate::watch;
 
 /// What the process was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +34,21 @@ pub enum Command {
     Check(Flags),
     /// Print the resolved configuration.
     Config(Flags),
+    /// Tell how a running instance stands.
+    Status {
+        /// What says where its admin is.
+        flags: Flags,
+        /// As the admin's JSON.
+        as_json: bool,
+    },
+    /// The same, live in the terminal.
+    #[cfg(feature = "top")]
+    Top {
+        /// What says where its admin is.
+        flags: Flags,
+        /// How often to ask.
+        every: Duration,
+    },
     /// Be a worker: the one we start when there is nothing else to start.
     DemoWorker,
     /// Help, the version or a complaint was printed; leave with this code.
@@ -55,6 +77,9 @@ pub fn parse_from(words: impl IntoIterator<Item = OsString>) -> Result<Command, 
             Command::Check(options.into())
         }
         Some(Action::Config { options }) => Command::Config(options.into()),
+        Some(Action::Status { whose, json }) => Command::Status { flags: whose.into(), as_json: json },
+        #[cfg(feature = "top")]
+        Some(Action::Top { whose, every }) => Command::Top { flags: whose.into(), every },
         Some(Action::DemoWorker) => Command::DemoWorker,
     })
 }
@@ -78,6 +103,33 @@ pub fn check(flags: &Flags) -> ExitCode {
 #[must_use]
 pub fn config(flags: &Flags) -> ExitCode {
     answer(flags, |loaded| show::listing(&loaded.config, &loaded.layers))
+}
+
+/// `warmfront status`: how a running instance stands, on stdout.
+#[must_use]
+pub fn status(flags: &Flags, as_json: bool) -> ExitCode {
+    watch(flags, |admin| watch::status(admin, as_json))
+}
+
+/// `warmfront top`: the same live, until a key ends it.
+#[cfg(feature = "top")]
+#[must_use]
+pub fn top(flags: &Flags, every: Duration) -> ExitCode {
+    watch(flags, |admin| watch::top(admin, every))
+}
+
+fn watch(flags: &Flags, look: impl FnOnce(Admin) -> Result<ExitCode, Problem>) -> ExitCode {
+    let admin = match load::load(flags, &World::real()) {
+        Ok(loaded) => loaded.config.admin,
+        Err(problems) => {
+            report(&problems);
+            return ExitCode::BadConfig;
+        }
+    };
+    look(admin).unwrap_or_else(|problem| {
+        report(&[problem]);
+        ExitCode::SystemRefused
+    })
 }
 
 /// Writes every problem to stderr, each after `warmfront: `, and how many there are.
@@ -164,9 +216,51 @@ enum Action {
         #[command(flatten)]
         options: Options,
     },
+    /// Tell how a running instance stands; ends with 69 if it is not ready
+    Status {
+        #[command(flatten)]
+        whose: Whose,
+        /// Print what its admin says (GET /now), as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Watch a running instance: requests, latency, workers, who is in flight
+    #[cfg(feature = "top")]
+    Top {
+        #[command(flatten)]
+        whose: Whose,
+        /// How often to ask, from 100ms to 60s
+        #[arg(long, short = 'n', value_name = "PERIOD", default_value = "1s", value_parser = every)]
+        every: Duration,
+    },
     /// Answer requests as a worker
     #[command(hide = true)]
     DemoWorker,
+}
+
+/// Which instance.
+#[derive(Args, Debug)]
+struct Whose {
+    /// Configuration file of the instance [default: as for `run`]
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where its admin listens: an address with its port, or the path of a Unix socket
+    #[arg(long, value_name = "WHERE")]
+    admin: Option<OsString>,
+}
+
+impl From<Whose> for Flags {
+    fn from(whose: Whose) -> Self {
+        Self { config: whose.config, admin: whose.admin, ..Self::default() }
+    }
+}
+
+/// A period that people can follow and an admin does not notice.
+#[cfg(feature = "top")]
+fn every(text: &str) -> Result<Duration, String> {
+    let period = units::period(text).map_err(|error| error.to_string())?;
+    let is_fine = (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&period);
+    if is_fine { Ok(period) } else { Err("it must be from 100ms to 60s".to_owned()) }
 }
 
 #[derive(Args, Debug)]
@@ -286,5 +380,25 @@ mod tests {
             assert_eq!(parsed(line), Err(ExitCode::Done), "{line}");
         }
         assert_eq!(parsed("demo-worker"), Ok(Command::DemoWorker));
+    }
+
+    #[test]
+    fn watching_needs_to_know_whom_and_how_often() {
+        let flags =
+            || Flags { admin: Some("/a.sock".into()), config: Some("b.toml".into()), ..Flags::default() };
+        let line = "status --admin /a.sock --config b.toml";
+        assert_eq!(parsed(line), Ok(Command::Status { flags: flags(), as_json: false }));
+        assert_eq!(parsed("status --json"), Ok(Command::Status { flags: Flags::default(), as_json: true }));
+        assert_eq!(parsed("status --port 1"), Err(ExitCode::Usage));
+        #[cfg(feature = "top")]
+        {
+            let top = |every| Ok(Command::Top { flags: flags(), every });
+            let line = line.replace("status", "top");
+            assert_eq!(parsed(&line), top(Duration::from_secs(1)));
+            assert_eq!(parsed(&format!("{line} -n 250ms")), top(Duration::from_millis(250)));
+            for bad in ["1", "1ms", "2m", "x"] {
+                assert_eq!(parsed(&format!("top --every {bad}")), Err(ExitCode::Usage), "{bad}");
+            }
+        }
     }
 }

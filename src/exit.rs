@@ -12,8 +12,8 @@ use std::fmt;
 /// | 0 | stopped as asked, everything drained |
 /// | 1 | unexpected failure: a bug |
 /// | 64 | wrong usage of the command line |
-/// | 69 | workers never became ready, or kept exiting |
-/// | 71 | the system refused: bind, fork, limits |
+/// | 69 | workers never became ready, or kept exiting; `status`: the instance is not ready |
+/// | 71 | the system refused: bind, fork, limits; `status` and `top`: no answer |
 /// | 75 | the drain deadline passed with requests cut off |
 /// | 78 | configuration invalid |
 /// | 128 + n | second signal n: left at once |

@@ -13,7 +13,7 @@
 //! - floor 3: [`lifecycle`]
 //! - floor 4: [`proxy`], the walk of one request
 //! - floor 5: [`engine`], how bytes move
-//! - floor 6: [`cli`], [`app`], [`admin`], [`otlp`], [`newcomers`], [`exit`], [`demo`]
+//! - floor 6: [`cli`], [`app`], [`admin`], [`watch`], [`otlp`], [`newcomers`], [`exit`], [`demo`]
 //! - shaft: [`telemetry`]
 
 // The oracles of `fuzz/` name this package as everybody else does.
@@ -41,4 +41,5 @@ pub mod sync;
 pub mod sys;
 pub mod telemetry;
 pub mod upstream;
+pub mod watch;
 pub mod worker;

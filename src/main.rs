@@ -16,6 +16,9 @@ fn main() -> std::process::ExitCode {
         Command::Check(flags) => cli::check(&flags),
         Command::Config(flags) => cli::config(&flags),
         Command::Answered(exit) => exit,
+        Command::Status { flags, as_json } => cli::status(&flags, as_json),
+        #[cfg(feature = "top")]
+        Command::Top { flags, every } => cli::top(&flags, every),
         Command::DemoWorker => return demo::run(),
         Command::Run(flags) => match load::load(&flags, &World::real()) {
             Ok(loaded) => app::run(loaded),

@@ -36,6 +36,11 @@ impl Token {
         &self.0
     }
 
+    /// As whoever bears it says it in `Authorization`.
+    pub fn bearer(&self) -> String {
+        format!("Bearer {}", self.0)
+    }
+
     /// Whether `given` is it. Takes the same time however much of it is right.
     pub fn is(&self, given: &[u8]) -> bool {
         let own = self.0.as_bytes();

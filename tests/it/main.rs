@@ -31,4 +31,5 @@ mod table;
 mod targets;
 mod traces;
 mod upgrade;
+mod watch;
 mod worker_output;

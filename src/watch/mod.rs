@@ -1,0 +1,48 @@
+//! Watching an instance from another terminal: `warmfront status` once, `warmfront top` all the time.
+//!
+//! Both ask the admin for one moment (`GET /now`) and know nothing else of the process: what they show anybody
+//! can ask for.
+
+mod ask;
+mod latency;
+mod moment;
+#[cfg(feature = "top")]
+mod rates;
+#[cfg(feature = "top")]
+mod screen;
+mod status;
+#[cfg(feature = "top")]
+mod top;
+mod words;
+
+use std::io::Write as _;
+
+use crate::config::Admin;
+use crate::error::Problem;
+use crate::exit::ExitCode;
+use ask::Asker;
+use moment::Moment;
+
+/// `warmfront status`: how it stands now, on stdout, as text or as the admin's JSON. 69 if it is not ready.
+///
+/// # Errors
+/// Nobody answers, or not as an admin does.
+pub fn status(admin: Admin, as_json: bool) -> Result<ExitCode, Problem> {
+    let asker = Asker::new(admin)?;
+    let text = asker.ask()?;
+    let moment = Moment::read(&text).map_err(|why| asker.strange(&why))?;
+    let shown = if as_json { text } else { status::text(&moment, asker.name()) };
+    // Nobody reads what cannot be written.
+    drop(std::io::stdout().write_all(shown.as_bytes()));
+    Ok(if moment.is_ready() { ExitCode::Done } else { ExitCode::WorkersUnavailable })
+}
+
+/// `warmfront top`: the same live, until a key ends it.
+///
+/// # Errors
+/// There is no terminal; or nobody answers when it begins.
+#[cfg(feature = "top")]
+pub fn top(admin: Admin, every: std::time::Duration) -> Result<ExitCode, Problem> {
+    screen::run(&Asker::new(admin)?, every)?;
+    Ok(ExitCode::Done)
+}

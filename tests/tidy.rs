@@ -5,13 +5,15 @@
 //! file, a line and a way out. Where the picture itself should change, change it
 //! here, in `src/lib.rs` and in `ARCHITECTURE.md` at once.
 //!
-//! `WARMFRONT_BLESS=1 cargo test --test tidy` rewrites `docs/config.md` and `docs/metrics.md`.
+//! `WARMFRONT_BLESS=1 cargo test --test tidy` rewrites `docs/config.md`, `docs/metrics.md` and
+//! `src/admin/page.policy`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use warmfront::admin::families;
@@ -551,6 +553,51 @@ fn the_metrics_page_is_generated_from_the_table() {
         found == wanted,
         "docs/metrics.md does not say what src/admin/families.rs says; run: WARMFRONT_BLESS=1 cargo test --test tidy"
     );
+}
+
+#[test]
+fn the_pages_policy_lets_its_own_script_and_style_run_and_no_other() {
+    let (page, path) = (read("src/admin/page.html"), root().join("src/admin/page.policy"));
+    let hashes = ["script", "style"].map(|element| {
+        let parts: Vec<&str> = page.split(&format!("<{element}>")).collect();
+        let [_, rest] = parts[..] else { panic!("the page must have one <{element}>, without attributes") };
+        sha256(rest.split(&format!("</{element}>")).next().unwrap_or_default())
+    });
+    let wanted = format!(
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src data:; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+         trusted-types 'none'\n",
+        hashes[0], hashes[1]
+    );
+    if std::env::var_os("WARMFRONT_BLESS").is_some() {
+        fs::write(&path, &wanted).expect("src/admin/page.policy is writable");
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == wanted,
+        "src/admin/page.policy does not know src/admin/page.html; run: WARMFRONT_BLESS=1 cargo test --test tidy"
+    );
+    for other in ["http://", "https://", "//cdn", " src=", "@import", "url(", "innerHTML", " style=\""] {
+        let found = page.replace("http://www.w3.org/2000/svg", "").contains(other);
+        assert!(
+            !found,
+            "src/admin/page.html: `{other}`; one file asks nobody, and its policy would forbid it"
+        );
+    }
+}
+
+/// The hash of `text` as policies of pages write it.
+fn sha256(text: &str) -> String {
+    const HASH: &str = "import base64, hashlib, sys\n\
+        print(base64.b64encode(hashlib.sha256(sys.stdin.buffer.read()).digest()).decode(), end='')";
+    let mut python = Command::new("python3")
+        .args(["-c", HASH])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 is there: scripts/setup-tests installs it");
+    python.stdin.take().expect("piped").write_all(text.as_bytes()).expect("it reads");
+    String::from_utf8(python.wait_with_output().expect("it ends").stdout).expect("text")
 }
 
 /// `docs/metrics.md`, whole.

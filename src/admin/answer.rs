@@ -17,6 +17,7 @@ use super::door::Caller;
 use super::events::{self, Feed};
 use super::exposition;
 use super::now;
+use super::page;
 use super::scrape;
 use super::view::{VERSION, View};
 use crate::telemetry::say;
@@ -29,6 +30,7 @@ pub(super) type Body = Pin<Box<dyn hyper::body::Body<Data = Bytes, Error = Infal
 /// What is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
+    Page,
     Live,
     Ready,
     Metrics,
@@ -44,7 +46,8 @@ enum Place {
 }
 
 /// Every path, for whoever asks for another.
-const PATHS: [&str; 12] = [
+const PATHS: [&str; 13] = [
+    "/",
     "/live",
     "/ready",
     "/metrics",
@@ -62,6 +65,7 @@ const PATHS: [&str; 12] = [
 impl Place {
     fn at(path: &str) -> Option<Self> {
         Some(match path {
+            "/" => Self::Page,
             "/live" => Self::Live,
             "/ready" => Self::Ready,
             "/metrics" => Self::Metrics,
@@ -80,9 +84,10 @@ impl Place {
         })
     }
 
-    /// Whether those may ask who come from elsewhere and bear no token: what probes and Prometheus need.
+    /// Whether those may ask who come from elsewhere and bear no token: what probes and Prometheus need, and the
+    /// page, which has nothing to tell by itself and asks for the token.
     fn is_for_all(self) -> bool {
-        matches!(self, Self::Live | Self::Ready | Self::Metrics)
+        matches!(self, Self::Page | Self::Live | Self::Ready | Self::Metrics)
     }
 
     /// Whether asking changes something.
@@ -134,6 +139,11 @@ pub(super) async fn answer<B>(admin: &Rc<Admin>, caller: Caller, request: &Reque
 fn tell(admin: &Admin, place: Place) -> Response<Body> {
     let view = &admin.view;
     let value = match place {
+        Place::Page => {
+            let mut answer = whole(StatusCode::OK, "text/html; charset=utf-8", page::TEXT);
+            page::protect(answer.headers_mut());
+            return answer;
+        }
         Place::Ready => {
             let obstacles = view.obstacles();
             let is_ready = obstacles.is_empty();
@@ -243,8 +253,8 @@ fn reply(status: StatusCode, value: &Value) -> Response<Body> {
     whole(status, "application/json", format!("{value:#}\n"))
 }
 
-fn whole(status: StatusCode, kind: &'static str, text: String) -> Response<Body> {
-    respond(status, kind, Box::pin(Full::new(Bytes::from(text))))
+fn whole(status: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Response<Body> {
+    respond(status, kind, Box::pin(Full::new(text.into())))
 }
 
 fn respond(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
@@ -277,7 +287,9 @@ mod tests {
     #[tokio::test]
     async fn from_elsewhere_only_probes_and_prometheus_need_no_token() {
         let (open, closed) = (Admin::of_nothing(Some(TOKEN)), Admin::of_nothing(None));
-        for (question, expected) in [("GET /live", 200), ("GET /metrics", 200), ("GET /ready", 503)] {
+        for (question, expected) in
+            [("GET /", 200), ("GET /live", 200), ("GET /metrics", 200), ("GET /ready", 503)]
+        {
             assert_eq!(status(&open, Caller::Remote, question, None).await, expected, "{question}");
             assert_eq!(status(&closed, Caller::Remote, question, None).await, expected, "{question}");
         }

@@ -11,6 +11,7 @@ mod exposition;
 pub mod families;
 mod groups;
 mod now;
+mod page;
 mod readiness;
 mod scrape;
 mod usage;

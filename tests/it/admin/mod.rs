@@ -3,6 +3,7 @@
 mod door;
 mod metrics;
 mod orders;
+mod page;
 mod reading;
 mod secrets;
 mod watching;

@@ -1,15 +1,19 @@
 //! Clients that nobody here wrote, as processes that take lines and say lines of JSON:
-//! Go's `net/http` (`tests/clients/go`) and the one of `fun local` (`tests/apps/fun`).
+//! Go's `net/http` (`tests/clients/go`), the one of `fun local` (`tests/apps/fun`), Chromium (`tests/clients/browser`).
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::app;
 use super::sidecar::Lines;
+use super::{GUARD, app};
+
+/// A browser is a large program, and the tests beside this one leave it little of the machine.
+const BROWSER_START_MAX: Duration = Duration::from_secs(60);
 
 /// A running client; killed on drop.
 pub(crate) struct Peer {
@@ -34,6 +38,17 @@ impl Peer {
         Self::start(command)
     }
 
+    /// Chromium, with no window open yet (see its `browser.js`).
+    pub(crate) fn browser() -> Self {
+        let mut command = Command::new("node");
+        app(""); // Sees to it that the browser and what drives it are there.
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/browser/browser.js"));
+        let mut browser = Self::start(command);
+        let version = browser.hear_within(BROWSER_START_MAX);
+        assert!(version["browser"].is_string(), "{version}");
+        browser
+    }
+
     fn start(mut command: Command) -> Self {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the client starts");
@@ -49,8 +64,12 @@ impl Peer {
 
     /// The next thing it says.
     pub(crate) fn hear(&mut self) -> Value {
+        self.hear_within(GUARD)
+    }
+
+    fn hear_within(&mut self, patience: Duration) -> Value {
         self.heard += 1;
-        let line = self.stdout.wait_for_count("", self.heard).remove(self.heard - 1);
+        let line = self.stdout.wait_longer_for_count("", self.heard, patience).remove(self.heard - 1);
         serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"))
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -325,8 +325,13 @@ impl Lines {
 
     /// The lines that contain `part`, when there are `count`.
     pub(crate) fn wait_for_count(&self, part: &str, count: usize) -> Vec<String> {
+        self.wait_longer_for_count(part, count, GUARD)
+    }
+
+    /// The same of whoever may take its time.
+    pub(crate) fn wait_longer_for_count(&self, part: &str, count: usize, patience: Duration) -> Vec<String> {
         let (said, news) = &*self.0;
-        let deadline = Instant::now() + GUARD;
+        let deadline = Instant::now() + patience;
         let mut said = said.lock().expect("not poisoned");
         loop {
             let found: Vec<String> = said.lines.iter().filter(|line| line.contains(part)).cloned().collect();

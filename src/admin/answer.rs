@@ -129,8 +129,14 @@ pub(super) async fn answer<B>(admin: &Rc<Admin>, caller: Caller, request: &Reque
     if !is_trusted && !bears_token(admin, request) {
         return unauthorized(admin);
     }
+    if (place == Place::Events || place.changes_something()) && is_of_another_origin(request) {
+        return refuse(
+            StatusCode::FORBIDDEN,
+            "Pages of other origins may neither watch nor change anything.",
+        );
+    }
     match place {
-        Place::Events => feed(admin, request),
+        Place::Events => feed(admin, request.uri().query()),
         _ if place.changes_something() => change(admin, place).await,
         _ => tell(admin, place),
     }
@@ -167,13 +173,8 @@ fn tell(admin: &Admin, place: Place) -> Response<Body> {
 }
 
 /// Moments, until whoever asked leaves or the admin ends.
-fn feed<B>(admin: &Rc<Admin>, request: &Request<B>) -> Response<Body> {
-    // Such a page could not read them, but keep everybody else from watching.
-    let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
-    if site.is_some_and(|site| !matches!(site, b"same-origin" | b"none")) {
-        return refuse(StatusCode::FORBIDDEN, "Pages of other origins may not watch.");
-    }
-    let period = match events::period_of(request.uri().query()) {
+fn feed(admin: &Rc<Admin>, query: Option<&str>) -> Response<Body> {
+    let period = match events::period_of(query) {
         Ok(period) => period,
         Err(why) => return refuse(StatusCode::BAD_REQUEST, &why),
     };
@@ -223,6 +224,13 @@ async fn change(admin: &Admin, place: Place) -> Response<Body> {
         }
     };
     reply(StatusCode::ACCEPTED, &json!({ "version": VERSION, "accepted": done }))
+}
+
+/// Whether a browser says that a page asks that is not ours. Such a page could not read the answer, but it could
+/// keep everybody else from watching; and where a socket is forwarded (`ssh -L`), it would ask as its owner.
+fn is_of_another_origin<B>(request: &Request<B>) -> bool {
+    let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
+    site.is_some_and(|site| !matches!(site, b"same-origin" | b"none"))
 }
 
 fn bears_token<B>(admin: &Admin, request: &Request<B>) -> bool {

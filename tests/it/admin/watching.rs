@@ -141,3 +141,18 @@ fn what_nobody_offers_is_refused_and_so_is_a_page_of_another_origin() {
     wire.send("GET /events HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: same-origin\r\n\r\n");
     assert_eq!(status_of(&wire.head()), 200);
 }
+
+#[test]
+fn a_page_of_another_origin_changes_nothing_where_a_socket_is_forwarded() {
+    let sidecar = Setup::new().with_admin().start_ready();
+    let admin = sidecar.admin();
+    for path in ["/pause", "/resume", "/drain", "/workers/1/restart"] {
+        for site in ["cross-site", "same-site"] {
+            let refused = admin.ask_with("POST", path, &format!("Sec-Fetch-Site: {site}\r\n"));
+            assert_eq!(refused.status(), 403, "{path}");
+            assert!(refused.text().contains("Pages of other origins"), "{}", refused.text());
+        }
+    }
+    assert_eq!(admin.json("/now")["paused"], false);
+    assert_eq!(admin.ask_with("POST", "/resume", "Sec-Fetch-Site: same-origin\r\n").status(), 202);
+}

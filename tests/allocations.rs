@@ -37,6 +37,8 @@ use warmfront::upstream::roster::{PIPES, Pipe, Roster};
 
 /// Connections at a time, each with a request in flight.
 const CONNECTIONS: usize = 16;
+/// So many times as many warm up: what grows with those who are served in one turn has its size before it is counted.
+const CROWD: usize = 4;
 /// Requests on each connection before the counting begins.
 const WARMING: usize = 20;
 /// Requests on each connection that are counted.
@@ -218,7 +220,7 @@ fn data_plane(
     let worker = Worker::with_roster(
         WorkerId(1),
         Address::Unix(path),
-        CONNECTIONS as u32,
+        (CROWD * CONNECTIONS) as u32,
         Arc::new(Notify::new()),
         Some(roster),
     );
@@ -251,9 +253,14 @@ fn counted(
 ) -> u64 {
     let (data, address, _dir) = data_plane(engine, access_log, markers, is_observed);
     let mut clients: Vec<TcpStream> =
-        (0..CONNECTIONS).map(|_| TcpStream::connect(address).unwrap()).collect();
+        (0..CROWD * CONNECTIONS).map(|_| TcpStream::connect(address).unwrap()).collect();
     let mut buffer = vec![0; 8 << 10];
     let muted = Muted::new();
+    for _ in 0..WARMING {
+        clock::tick();
+        ask(&mut clients, shape, &mut buffer);
+    }
+    clients.truncate(CONNECTIONS);
     for round in 0..WARMING + COUNTED {
         if round == WARMING {
             FIRST.lock().unwrap().take();

@@ -103,7 +103,7 @@ fn worker(worker: &Worker) -> String {
     if let Some(resident) = worker.resident {
         more(bytes(resident));
     }
-    if let Some(cpu) = worker.cpu {
+    if let Some(cpu) = worker.cpu.filter(|cpu| !cpu.is_zero()) {
         more(format!("{} of CPU", latency_of(cpu)));
     }
     if let Some(start) = worker.start {

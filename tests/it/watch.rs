@@ -129,6 +129,7 @@ fn top_shows_an_instance_in_a_real_terminal_until_q() {
             &line,
         ])
         .env("TERM", "xterm-256color")
+        .env_remove("WARMFRONT_TEST_ENGINE")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -339,15 +339,7 @@ impl Judge<'_> {
             }
         }
         for (index, path) in sockets.iter().enumerate() {
-            let bytes = path.as_os_str().len();
-            if bytes >= SOCKET_PATH_BYTES {
-                let problem = Problem::new(
-                    format!("The socket path `{}` is {bytes} bytes long.", path.display()),
-                    format!("The kernel takes at most {}.", SOCKET_PATH_BYTES - 1),
-                    "Use a shorter path, such as one below `/run` or `/tmp`.",
-                );
-                self.find(key, problem);
-            }
+            self.check_socket_path(key, path);
             if sockets[..index].contains(path) {
                 let problem = Problem::new(
                     format!("The socket `{}` is listed twice.", path.display()),
@@ -356,6 +348,19 @@ impl Judge<'_> {
                 );
                 self.find(key, problem);
             }
+        }
+    }
+
+    /// Whether the kernel takes the path that `key` gives a socket.
+    fn check_socket_path(&mut self, key: &'static str, path: &Path) {
+        let bytes = path.as_os_str().len();
+        if bytes >= SOCKET_PATH_BYTES {
+            let problem = Problem::new(
+                format!("The socket path `{}` is {bytes} bytes long.", path.display()),
+                format!("The kernel takes at most {}.", SOCKET_PATH_BYTES - 1),
+                "Use a shorter path, such as one below `/run` or `/tmp`.",
+            );
+            self.find(key, problem);
         }
     }
 

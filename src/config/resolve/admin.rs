@@ -1,10 +1,8 @@
 //! The part of the configuration that is about the admin listener.
 
-use std::path::Path;
-
 use super::super::admin::{Admin, AdminPlace};
 use super::super::read;
-use super::{Judge, SOCKET_PATH_BYTES};
+use super::Judge;
 use crate::error::Problem;
 
 impl Judge<'_> {
@@ -37,21 +35,9 @@ impl Judge<'_> {
                     self.find("admin.listen", problem);
                 }
             }
-            Some(AdminPlace::Unix(path)) => self.check_admin_socket(path),
+            Some(AdminPlace::Unix(path)) => self.check_socket_path("admin.listen", path),
             None => {}
         }
         admin
-    }
-
-    fn check_admin_socket(&mut self, path: &Path) {
-        let bytes = path.as_os_str().len();
-        if bytes >= SOCKET_PATH_BYTES {
-            let problem = Problem::new(
-                format!("The socket path `{}` is {bytes} bytes long.", path.display()),
-                format!("The kernel takes at most {}.", SOCKET_PATH_BYTES - 1),
-                "Use a shorter path, such as one below `/run` or `/tmp`.",
-            );
-            self.find("admin.listen", problem);
-        }
     }
 }

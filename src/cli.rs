@@ -160,8 +160,12 @@ fn answer(flags: &Flags, text: impl Fn(&Loaded) -> String) -> ExitCode {
 }
 
 /// What this build has beside what every build has.
-const FEATURES: &[(&str, bool)] =
-    &[("mimalloc", cfg!(feature = "mimalloc")), ("uring", cfg!(feature = "uring"))];
+const FEATURES: &[(&str, bool)] = &[
+    ("mimalloc", cfg!(feature = "mimalloc")),
+    ("top", cfg!(feature = "top")),
+    ("uring", cfg!(feature = "uring")),
+    ("otlp", cfg!(feature = "otlp")),
+];
 
 static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
     let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
@@ -369,6 +373,18 @@ mod tests {
         for flag in crate::config::keys::KEYS.iter().filter_map(|key| key.flag).filter(|flag| *flag != "--") {
             assert!(run.get_arguments().any(|arg| arg.get_long() == flag.strip_prefix("--")), "{flag}");
         }
+    }
+
+    #[test]
+    fn the_version_names_every_feature_that_changes_the_program() {
+        let manifest = include_str!("../Cargo.toml");
+        let features =
+            manifest.split("[features]\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap();
+        let names = features.lines().filter_map(|line| Some(line.split_once(" = ")?.0));
+        // The one is a list of others, the other one the second program.
+        let names: Vec<_> = names.filter(|name| !matches!(*name, "default" | "loadtest")).collect();
+        let said: Vec<_> = FEATURES.iter().map(|(name, _)| *name).collect();
+        assert_eq!(said, names);
     }
 
     #[test]

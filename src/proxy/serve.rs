@@ -69,7 +69,9 @@ pub async fn serve<E: Exchange>(proxy: &Proxy, exchange: &mut E) {
             Ok(()) => return,
             Err(failed) => {
                 let (is_stopping, asked) = (proxy.desk.is_stopping(), proxy.gate.asked());
-                let again = proxy.replays.allow(&failed, &mut tries, is_stopping, asked, clock::now());
+                let worker = in_flight.worker();
+                let again =
+                    proxy.replays.allow(&failed, worker, &mut tries, is_stopping, asked, clock::now());
                 drop(in_flight);
                 if !again {
                     let reply = LocalReply::failed(&failed.cause, context.id);

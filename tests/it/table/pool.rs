@@ -295,9 +295,17 @@ fn resets() -> Vec<Case> {
             .worker_resets()
             .worker_gets(GET)
             .answers(),
-        case("a_get_that_nobody_read_twice_is_a_502", "docs/errors.md")
+        case("a_get_that_the_same_worker_did_not_read_twice_is_asked_once_more", "docs/errors.md")
             .fresh()
             .sends(GET)
+            .worker_resets()
+            .worker_resets()
+            .worker_gets(GET)
+            .answers(),
+        case("a_get_that_the_same_worker_did_not_read_three_times_is_a_502", "docs/errors.md")
+            .fresh()
+            .sends(GET)
+            .worker_resets()
             .worker_resets()
             .worker_resets()
             .client_gets_502("worker-closed"),

@@ -21,6 +21,7 @@ use crate::config::load::{self, Flags, Loaded, World};
 use crate::config::show;
 #[cfg(feature = "top")]
 use crate::config::units;
+use crate::emulate::{self, options::Wish};
 use crate::error::Problem;
 use crate::exit::ExitCode;
 use crate::watch;
@@ -49,6 +50,8 @@ pub enum Command {
         /// How often to ask.
         every: Duration,
     },
+    /// Be the platform around a command.
+    Emulate(Box<Wish>),
     /// Be a worker: the one we start when there is nothing else to start.
     DemoWorker,
     /// Help, the version or a complaint was printed; leave with this code.
@@ -80,6 +83,7 @@ pub fn parse_from(words: impl IntoIterator<Item = OsString>) -> Result<Command, 
         Some(Action::Status { whose, json }) => Command::Status { flags: whose.into(), as_json: json },
         #[cfg(feature = "top")]
         Some(Action::Top { whose, every }) => Command::Top { flags: whose.into(), every },
+        Some(Action::Emulate { wish }) => Command::Emulate(Box::new((*wish).into())),
         Some(Action::DemoWorker) => Command::DemoWorker,
     })
 }
@@ -116,6 +120,22 @@ pub fn status(flags: &Flags, as_json: bool) -> ExitCode {
 #[must_use]
 pub fn top(flags: &Flags, every: Duration) -> ExitCode {
     watch(flags, |admin| watch::top(admin, every))
+}
+
+/// `warmfront emulate`: the platform around a command, until a signal or one event ends it.
+#[must_use]
+pub fn emulate(wish: Wish) -> std::process::ExitCode {
+    let options = match emulate::options::judge(wish) {
+        Ok(options) => options,
+        Err(problems) => {
+            report(&problems);
+            return ExitCode::BadConfig.into();
+        }
+    };
+    emulate::run(options).unwrap_or_else(|problem| {
+        report(&[problem]);
+        ExitCode::SystemRefused.into()
+    })
 }
 
 fn watch(flags: &Flags, look: impl FnOnce(Admin) -> Result<ExitCode, Problem>) -> ExitCode {
@@ -237,6 +257,13 @@ enum Action {
         #[arg(long, short = 'n', value_name = "PERIOD", default_value = "1s", value_parser = every)]
         every: Duration,
     },
+    /// Be the platform around a command: start, gateway, freeze, callbacks, end
+    ///
+    /// Whatever Function Compute can start can be the command. Without --event: a gateway, until Ctrl-C.
+    Emulate {
+        #[command(flatten)]
+        wish: Box<Emulated>,
+    },
     /// Answer requests as a worker
     #[command(hide = true)]
     DemoWorker,
@@ -265,6 +292,98 @@ fn every(text: &str) -> Result<Duration, String> {
     let period = units::period(text).map_err(|error| error.to_string())?;
     let is_fine = (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&period);
     if is_fine { Ok(period) } else { Err("it must be from 100ms to 60s".to_owned()) }
+}
+
+/// One function and its platform.
+#[derive(Args, Debug)]
+struct Emulated {
+    /// Port that the instance listens on
+    #[arg(long, short, value_name = "PORT", default_value = "9000")]
+    port: String,
+    /// Where the gateway listens; port 0 lets the system choose
+    #[arg(long, short, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// Directory of the code, in which the command is started [default: this one]
+    #[arg(long, value_name = "DIR")]
+    code: Option<PathBuf>,
+    /// Variable of the function; repeat for each
+    #[arg(long = "env", short, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// How long the port may take to open
+    #[arg(long, value_name = "PERIOD", default_value = "120s")]
+    start_deadline: String,
+    /// Send POST /initialize behind the start, and how long it may take
+    #[arg(long, value_name = "PERIOD", num_args = 0..=1, require_equals = true, default_missing_value = "300s")]
+    initializer: Option<String>,
+    /// Ask for the health of the instance at this path
+    #[arg(long, value_name = "PATH")]
+    health_check: Option<String>,
+    /// Send GET /pre-stop before the end, and how long it may take
+    #[arg(long, value_name = "PERIOD", num_args = 0..=1, require_equals = true, default_missing_value = "3s")]
+    pre_stop: Option<String>,
+    /// Send GET /pre-freeze before each freeze (FC2), and how long it may take
+    #[arg(long, value_name = "PERIOD", num_args = 0..=1, require_equals = true, default_missing_value = "3s")]
+    pre_freeze: Option<String>,
+    /// Requests that the instance holds at once, 1 to 200
+    #[arg(long, value_name = "N", default_value = "20")]
+    concurrency: String,
+    /// How long one invocation may take
+    #[arg(long, value_name = "PERIOD", default_value = "60s")]
+    timeout: String,
+    /// Destroy the instance when it had no request for so long [default: never]
+    #[arg(long, value_name = "PERIOD")]
+    idle: Option<String>,
+    /// How to freeze: auto, signal, cgroup or never
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    freeze: String,
+    /// Answer as a custom domain: nothing is forced to be a download
+    #[arg(long)]
+    custom_domain: bool,
+    /// Name of the function
+    #[arg(long, value_name = "NAME", default_value = "function")]
+    function_name: String,
+    /// Region of the function
+    #[arg(long, value_name = "REGION", default_value = "cn-hangzhou")]
+    region: String,
+    /// Memory of the function in MB; told, not enforced
+    #[arg(long, value_name = "MB", default_value = "512")]
+    memory: String,
+    /// Print log lines as JSON
+    #[arg(long)]
+    json: bool,
+    /// Invoke once with this event (a file, - for stdin, or the text itself), print the answer, end
+    #[arg(long, value_name = "EVENT", allow_hyphen_values = true)]
+    event: Option<String>,
+    /// Program and arguments of the instance
+    #[arg(last = true, value_name = "COMMAND", required = true)]
+    command: Vec<OsString>,
+}
+
+impl From<Emulated> for Wish {
+    fn from(emulated: Emulated) -> Self {
+        Self {
+            command: emulated.command,
+            code: emulated.code,
+            port: emulated.port,
+            listen: emulated.listen,
+            start_deadline: emulated.start_deadline,
+            initializer: emulated.initializer,
+            health_check: emulated.health_check,
+            pre_stop: emulated.pre_stop,
+            pre_freeze: emulated.pre_freeze,
+            concurrency: emulated.concurrency,
+            timeout: emulated.timeout,
+            idle: emulated.idle,
+            freeze: emulated.freeze,
+            custom_domain: emulated.custom_domain,
+            env: emulated.env,
+            function_name: emulated.function_name,
+            region: emulated.region,
+            memory: emulated.memory,
+            json: emulated.json,
+            event: emulated.event,
+        }
+    }
 }
 
 #[derive(Args, Debug)]

@@ -13,7 +13,8 @@
 //! - floor 3: [`lifecycle`]
 //! - floor 4: [`proxy`], the walk of one request
 //! - floor 5: [`engine`], how bytes move
-//! - floor 6: [`cli`], [`app`], [`admin`], [`watch`], [`otlp`], [`newcomers`], [`exit`], [`demo`]
+//! - floor 6: [`cli`], [`app`], [`admin`], [`watch`], [`otlp`], [`newcomers`], [`exit`], [`demo`],
+//!   [`emulate`]
 //! - shaft: [`telemetry`]
 
 // The oracles of `fuzz/` name this package as everybody else does.
@@ -26,6 +27,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod emulate;
 pub mod engine;
 pub mod error;
 pub mod exit;

@@ -20,6 +20,7 @@ fn main() -> std::process::ExitCode {
         #[cfg(feature = "top")]
         Command::Top { flags, every } => cli::top(&flags, every),
         Command::DemoWorker => return demo::run(),
+        Command::Emulate(wish) => return cli::emulate(*wish),
         Command::Run(flags) => match load::load(&flags, &World::real()) {
             Ok(loaded) => app::run(loaded),
             Err(problems) => {

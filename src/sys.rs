@@ -21,6 +21,9 @@ use std::sync::{Arc, OnceLock};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+mod signal;
+pub use signal::{CONT, STOP, signal};
+
 /// Asks a process to end.
 pub const TERM: i32 = libc::SIGTERM;
 /// Ends a process.

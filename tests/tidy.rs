@@ -36,7 +36,7 @@ const FLOORS: [&[&str]; 7] = [
     &["lifecycle"],
     &["proxy"],
     &["engine"],
-    &["main", "cli", "app", "newcomers", "exit", "demo", "admin", "otlp", "watch"],
+    &["main", "cli", "app", "newcomers", "exit", "demo", "admin", "otlp", "watch", "emulate"],
 ];
 
 /// Importable from every floor; imports floor 0 only.
@@ -58,12 +58,15 @@ const DOORS: [(&str, &[&str]); 36] = [
     ("h2", &["src/engine/h2/"]),
     ("hdrhistogram", &[]),
     ("http", &["src/engine/h2/"]),
-    ("http-body-util", &["src/demo.rs", "src/admin/", "src/otlp/post.rs", "src/watch/ask.rs"]),
+    (
+        "http-body-util",
+        &["src/demo.rs", "src/admin/", "src/emulate/", "src/otlp/post.rs", "src/watch/ask.rs"],
+    ),
     ("httparse", &["src/http1/"]),
     // Periods have one door, dates another.
     ("humantime", &["src/config/units.rs", "src/telemetry/say.rs"]),
-    ("hyper", &["src/demo.rs", "src/admin/", "src/otlp/post.rs", "src/watch/ask.rs"]),
-    ("hyper-util", &["src/demo.rs", "src/admin/", "src/otlp/post.rs", "src/watch/ask.rs"]),
+    ("hyper", &["src/demo.rs", "src/admin/", "src/emulate/", "src/otlp/post.rs", "src/watch/ask.rs"]),
+    ("hyper-util", &["src/demo.rs", "src/admin/", "src/emulate/", "src/otlp/post.rs", "src/watch/ask.rs"]),
     ("io-uring", &["src/engine/uring/ring.rs"]),
     ("libc", &UNSAFE),
     ("metrics", &["src/admin/exposition.rs"]),
@@ -77,7 +80,16 @@ const DOORS: [(&str, &[&str]); 36] = [
     ("ratatui", &["src/watch/screen.rs", "src/watch/top.rs"]),
     ("rustix", &["src/engine/pipe.rs"]),
     ("serde", &[]),
-    ("serde_json", &["src/admin/", "src/config/show.rs", "src/telemetry/access.rs", "src/watch/moment.rs"]),
+    (
+        "serde_json",
+        &[
+            "src/admin/",
+            "src/emulate/",
+            "src/config/show.rs",
+            "src/telemetry/access.rs",
+            "src/watch/moment.rs",
+        ],
+    ),
     // A dependency only where schedules are explored.
     ("shuttle", &["src/sync.rs"]),
     ("smallvec", &["src/http1/"]),
@@ -92,6 +104,7 @@ const DOORS: [(&str, &[&str]); 36] = [
             "src/app.rs",
             "src/clock.rs",
             "src/demo.rs",
+            "src/emulate/",
             "src/engine/",
             "src/lifecycle/",
             "src/newcomers.rs",
@@ -110,15 +123,23 @@ const DOORS: [(&str, &[&str]); 36] = [
 ];
 
 /// The doors to the system, and the only places of `unsafe`.
-const UNSAFE: [&str; 2] = ["src/sys.rs", "src/engine/uring/ring.rs"];
+const UNSAFE: [&str; 3] = ["src/sys.rs", "src/sys/", "src/engine/uring/ring.rs"];
 
 /// What judges: bytes, facts, `now` and chance come in as arguments.
-const PURE: [&str; 13] = [
+const PURE: [&str; 21] = [
     "src/http1/",
     "src/fc/",
     "src/admin/readiness.rs",
     "src/config/resolve.rs",
     "src/config/guess.rs",
+    "src/emulate/function_env.rs",
+    "src/emulate/headers.rs",
+    "src/emulate/limits.rs",
+    "src/emulate/options.rs",
+    "src/emulate/payload.rs",
+    "src/emulate/retry.rs",
+    "src/emulate/route.rs",
+    "src/emulate/tail.rs",
     "src/proxy/budget.rs",
     "src/proxy/line.rs",
     "src/upstream/balance.rs",

@@ -7,6 +7,7 @@ mod affinity;
 mod baselines;
 mod cli;
 mod clients;
+mod emulate;
 mod engine;
 mod express;
 mod fc;

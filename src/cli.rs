@@ -518,6 +518,23 @@ mod tests {
     }
 
     #[test]
+    fn an_emulation_has_the_platforms_defaults_and_needs_a_command() {
+        let Ok(Command::Emulate(wish)) =
+            parsed("emulate --initializer --pre-stop=9s -e A=b --env C=d -- ./bootstrap -x")
+        else {
+            panic!("an emulation")
+        };
+        assert_eq!(wish.command, ["./bootstrap", "-x"]);
+        assert_eq!((wish.initializer.as_deref(), wish.pre_stop.as_deref()), (Some("300s"), Some("9s")));
+        assert_eq!((wish.pre_freeze, wish.env), (None, vec!["A=b".to_owned(), "C=d".to_owned()]));
+        assert_eq!((wish.port.as_str(), wish.listen.as_str()), ("9000", "127.0.0.1:8080"));
+        assert_eq!((wish.timeout.as_str(), wish.concurrency.as_str()), ("60s", "20"));
+        for bad in ["emulate", "emulate ./bootstrap", "emulate --initializer 9s -- x"] {
+            assert_eq!(parsed(bad), Err(ExitCode::Usage), "{bad}");
+        }
+    }
+
+    #[test]
     fn watching_needs_to_know_whom_and_how_often() {
         let flags =
             || Flags { admin: Some("/a.sock".into()), config: Some("b.toml".into()), ..Flags::default() };

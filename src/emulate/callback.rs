@@ -98,7 +98,8 @@ async fn ask(
     patience: Duration,
 ) -> Outcome {
     let facts = Facts { id: id.as_str(), control_path: path, client: None, base_path: "", tracing: None };
-    let fields = headers::of_call(&emulator.options, &facts, &instance.link.address().to_string());
+    let mut fields = headers::of_call(&emulator.options, &facts, &instance.link.address().to_string());
+    headers::say_no_body(&mut fields, method);
     let asking = async {
         let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
         let mut request =

@@ -20,6 +20,7 @@ use super::headers::{self, Facts};
 use super::invocation::{Asked, Download, Lost, Outgoing, Permit, Running};
 use super::life::Emulator;
 use super::limits::{self, Excess};
+use super::link::Upload;
 use super::log::Finished;
 use super::payload::{self, Loss, StartFailure};
 use super::route::{self, Route};
@@ -103,8 +104,7 @@ async fn collected(
         match route {
             Route::Event => invoke(emulator, body, asked, headers::tracing_of(&parts.headers)).await.0,
             Route::Http { base_path } => {
-                let upload = Full::new(body).map_err(|never| match never {}).boxed_unsync();
-                pass(emulator, peer, parts, Some(upload), asked, &base_path).await
+                pass(emulator, peer, parts, upload_of(body), asked, &base_path).await
             }
         }
     };
@@ -136,7 +136,7 @@ pub(super) async fn invoke(
         method: Method::POST,
         uri: Uri::from_static("/invoke"),
         fields: headers::of_call(&emulator.options, &facts, &host),
-        body: Some(Full::new(event).map_err(|never| match never {}).boxed_unsync()),
+        body: upload_of(event),
     };
     let (answer, kept) = match running.send(outgoing).await {
         Ok(sent) => sent,
@@ -169,6 +169,11 @@ pub(super) async fn invoke(
     (answer, !has_failed)
 }
 
+/// A body that is here already; `None` if it is empty.
+fn upload_of(body: Bytes) -> Option<Upload> {
+    (!body.is_empty()).then(|| Full::new(body).map_err(|never| match never {}).boxed_unsync())
+}
+
 /// An event without a result: the call itself is a success, and the body says what was none.
 fn lost_event(mut running: Running, lost: Lost, id: &str) -> Response<Download> {
     let sentence = match lost {
@@ -190,7 +195,7 @@ async fn pass(
     emulator: Rc<Emulator>,
     peer: SocketAddr,
     mut parts: hyper::http::request::Parts,
-    body: Option<super::link::Upload>,
+    body: Option<Upload>,
     asked: Asked,
     base_path: &str,
 ) -> Response<Download> {

@@ -138,6 +138,13 @@ fn add_platform(fields: &mut HeaderMap, options: &Options, facts: &Facts<'_>) {
     fields.insert(HeaderName::from_static(TRACING), tracing);
 }
 
+/// Says that there is no body, where Go's client says so: it leaves out a length of zero for other methods.
+pub(super) fn say_no_body(fields: &mut HeaderMap, method: &str) {
+    if matches!(method, "POST" | "PUT" | "PATCH") {
+        put(fields, "content-length", "0");
+    }
+}
+
 /// What a caller hands down for tracing.
 pub(super) fn tracing_of(client: &HeaderMap) -> Option<HeaderValue> {
     client.get(TRACING).cloned()
@@ -183,7 +190,7 @@ pub(super) fn put(fields: &mut HeaderMap, name: &'static str, value: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::options::{judge, tests::wish};
+    use super::super::options::{Wish, judge, tests::wish};
     use super::*;
 
     fn fields(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -264,6 +271,15 @@ mod tests {
     }
 
     #[test]
+    fn a_request_without_a_body_says_so_where_one_could_be() {
+        for (method, length) in [("POST", Some("0")), ("PATCH", Some("0")), ("GET", None), ("DELETE", None)] {
+            let mut fields = HeaderMap::new();
+            say_no_body(&mut fields, method);
+            assert_eq!(text(&fields, "content-length"), length, "{method}");
+        }
+    }
+
+    #[test]
     fn an_upgrade_passes_with_its_connection_option_and_a_trace_as_it_came() {
         let client = fields(&[
             ("connection", "keep-alive, Upgrade"),
@@ -313,6 +329,4 @@ mod tests {
         assert_eq!(text(&got, "access-control-allow-credentials"), None);
         assert_eq!(text(&of_answer(&HeaderMap::new(), "1", None, true), "access-control-allow-origin"), None);
     }
-
-    use super::super::options::Wish;
 }

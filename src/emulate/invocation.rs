@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Empty, LengthLimitError};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::{HeaderMap, Method, Request, Response, Uri};
 
+use super::headers;
 use super::instance::Instance;
 use super::life::{Emulator, Order, Warmth};
 use super::link::{BoxError, Kept, Upload};
@@ -103,7 +104,6 @@ impl Running {
         permit: Permit,
     ) -> Self {
         emulator.log.platform(marker::start(Kind::Http, &asked.id).to_string().trim_end());
-        instance.memory_kb();
         Self {
             emulator: Rc::clone(emulator),
             instance,
@@ -142,8 +142,11 @@ impl Running {
     }
 
     async fn send_untimed(&self, outgoing: Outgoing) -> Result<(Response<Incoming>, Kept), Lost> {
-        let Outgoing { method, uri, fields, mut body } = outgoing;
+        let Outgoing { method, uri, mut fields, mut body } = outgoing;
         let has_body = body.is_some();
+        if !has_body {
+            headers::say_no_body(&mut fields, method.as_str());
+        }
         let has_key = fields.contains_key("idempotency-key") || fields.contains_key("x-idempotency-key");
         loop {
             let Ok(mut kept) = self.instance.link.connection().await else {

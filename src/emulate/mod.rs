@@ -136,7 +136,9 @@ impl Watch {
             tokio::select! {
                 biased;
                 asked = self.signals.next() => match asked {
-                    Request::Tally | Request::Reload => {}
+                    Request::Tally => {}
+                    // The terminal is gone, and nobody could end us from it any more.
+                    Request::Reload => return Request::Shutdown { signal: SignalKind::hangup().as_raw_value() },
                     Request::Shutdown { .. } | Request::LeaveNow { .. } => return asked,
                 },
                 _ = self.children.recv() => {

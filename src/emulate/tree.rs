@@ -35,7 +35,7 @@ fn processes() -> Vec<Process> {
     .collect()
 }
 
-/// Everything below us that runs or stands still, parents first. Who has ended is none.
+/// Everything below us, parents first; who has ended and was not reaped is there too.
 fn below_us() -> Vec<Process> {
     let mut rest = processes();
     let mut found = Vec::new();
@@ -44,22 +44,28 @@ fn below_us() -> Vec<Process> {
         let (children, others): (Vec<_>, Vec<_>) =
             rest.into_iter().partition(|process| parents.contains(&process.parent));
         parents = children.iter().map(|child| child.pid).collect();
-        found.extend(children.into_iter().filter(|child| child.state != 'Z'));
+        found.extend(children);
         rest = others;
     }
     found
 }
 
-/// Their numbers, parents first.
+/// The numbers of those that run or stand still, parents first.
 pub(super) fn pids() -> Vec<i32> {
-    below_us().iter().map(|process| process.pid).collect()
+    living().iter().map(|process| process.pid).collect()
+}
+
+fn living() -> Vec<Process> {
+    let mut found = below_us();
+    found.retain(|process| process.state != 'Z');
+    found
 }
 
 /// Sends SIGSTOP to all of them, those included that are born meanwhile, and returns when they stand still.
 pub(super) fn stop() {
     let mut told = BTreeSet::new();
     for _ in 0..LOOKS_MAX {
-        let found = below_us();
+        let found = living();
         let mut is_done = true;
         for process in &found {
             if told.insert(process.pid) {
@@ -96,9 +102,8 @@ pub(super) fn kill(mut thaw: impl FnMut()) -> bool {
             thaw();
         }
         sys::reap_all(|_| ());
+        // Who shows as ended may have threads that still hold its sockets; it can be reaped when they are gone.
         if below_us().is_empty() {
-            // Whoever ended in between the two.
-            sys::reap_all(|_| ());
             return true;
         }
         thread::sleep(PAUSE);

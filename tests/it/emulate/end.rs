@@ -14,7 +14,7 @@ serve((q, s) => {
 
 #[test]
 fn an_instance_is_told_of_its_end_and_nothing_of_it_is_left() {
-    for signal in ["INT", "TERM"] {
+    for signal in ["INT", "TERM", "HUP"] {
         let mut emulation = Plan::node(WITH_ORPHAN).flags(&["--pre-stop"]).start();
         eventually("an orphan beside the server", || (emulation.processes().len() == 2).then_some(()));
         emulation.signal(signal);

@@ -157,7 +157,7 @@ fn a_body_without_a_length_is_counted_as_it_comes() {
 fn an_answer_loses_what_is_reserved_and_becomes_a_download_on_the_default_domain() {
     let program = "
 serve((q, s) => {
-  s.writeHead(201, { 'X-Fc-Own': 1, Server: 's', Date: 'then', 'Keep-Alive': 'timeout=1', 'Set-Cookie': ['a', 'b'], 'X-Own': 'kept' });
+  s.writeHead(201, { 'X-Fc-Own': 1, Server: 's', Date: 'then', 'Keep-Alive': 'timeout=1', 'Set-Cookie': ['a', 'b'], 'Content-Length': 5, 'X-Own': 'kept' });
   s.end('hello');
 });";
     let ask = "GET / HTTP/1.1\r\nHost: a\r\nOrigin: http://o.example\r\n\r\n";
@@ -219,4 +219,43 @@ fn what_is_beyond_the_concurrency_is_told_that_there_is_one_instance_only() {
     let answer = emulation.get("/free");
     assert_eq!(answer.status(), 429);
     assert!(answer.text().contains("\"Code\":\"ResourceExhausted\""), "{}", answer.text());
+}
+
+#[test]
+fn connections_are_kept_and_the_one_that_rested_last_is_used_first() {
+    let emulation = Plan::node(
+        "const held = [];
+serve((q, s) => {
+  const port = String(q.socket.remotePort);
+  if (q.url !== '/held') return s.end(port);
+  held.push(() => s.end(port));
+  console.log('held', held.length);
+  if (held.length === 2) { held[0](); setTimeout(held[1], 100); }
+});",
+    )
+    .start();
+    let (mut one, mut two) = (emulation.client(), emulation.client());
+    one.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n");
+    emulation.log.wait_for("out| held 1");
+    two.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (first, second) = (one.response(), two.response());
+    assert_ne!(first.text(), second.text(), "one request at a time on each");
+    for _ in 0..3 {
+        assert_eq!(emulation.get("/").text(), second.text());
+    }
+}
+
+#[test]
+fn methods_without_a_body_pass_as_they_are() {
+    let emulation = Plan::node(ECHO).start();
+    let mut client = emulation.client();
+    client.send("HEAD /h HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(client.head().starts_with("HTTP/1.1 200 "));
+    let got = json(&client.ask("DELETE /d HTTP/1.1\r\nHost: a\r\n\r\n").body);
+    assert_eq!(
+        (&got["method"], &got["headers"]["content-length"]),
+        (&"DELETE".into(), &serde_json::Value::Null)
+    );
+    let got = json(&client.ask(post("/p", "")).body);
+    assert_eq!(got["headers"]["content-length"], "0");
 }

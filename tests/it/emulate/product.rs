@@ -53,7 +53,7 @@ fn its_initializer_answers_when_a_worker_is_warm_and_its_lines_carry_the_platfor
     let end = lines.iter().find(|line| line.contains("FC Initialize End RequestId: ")).expect("said");
     assert!(!end.contains("Error"), "{end}");
     let answer = emulation.post("/", "x");
-    emulation.log.wait_for(&format!("request_id={}", id_of(&answer)));
+    emulation.log.wait_for(&format!("{} [INFO] POST / status=200", id_of(&answer)));
 }
 
 #[test]

@@ -26,6 +26,26 @@ fn an_instance_gets_the_documented_environment_and_nothing_of_the_laptop() {
 }
 
 #[test]
+fn the_code_may_be_elsewhere() {
+    let plan = Plan::node("");
+    let code = plan.dir.path().join("code");
+    std::fs::create_dir(&code).expect("made");
+    std::fs::write(
+        code.join("there.js"),
+        format!(
+            "{}serve((q, s) => s.end(process.cwd() + ' ' + process.env.FC_FUNC_CODE_PATH));",
+            super::SERVER
+        ),
+    )
+    .expect("written");
+    let mut plan = plan.flags(&["--code", "code"]);
+    plan.command = vec!["node".to_owned(), "there.js".to_owned()];
+    let emulation = plan.start();
+    let code = code.display();
+    assert_eq!(emulation.get("/").text(), format!("{code} {code}"));
+}
+
+#[test]
 fn variables_that_the_platform_would_refuse_are_refused_before_anything_starts() {
     let mut emulation =
         Plan::new(&["node"]).flags(&["--env", "FC_REGION=x", "--concurrency", "201"]).launch();
@@ -180,4 +200,31 @@ fn a_first_health_check_that_fails_is_a_failed_start() {
         )
     );
     assert_eq!(with("399").start().get("/").status(), 200);
+}
+
+#[test]
+fn an_instance_that_falls_ill_gets_no_requests_until_it_is_well_again() {
+    let emulation = Plan::node(
+        "let ill = false;
+serve((q, s) => {
+  if (q.url === '/health') { s.statusCode = ill ? 503 : 200; return s.end(); }
+  if (q.url === '/fall-ill') { ill = true; setTimeout(() => { ill = false; s.end('well again'); }, 14000); return; }
+  s.end('ok');
+});",
+    )
+    .flags(&["--health-check", "/health"])
+    .start();
+    let mut client = emulation.client();
+    client.send("GET /fall-ill HTTP/1.1\r\nHost: a\r\n\r\n");
+    emulation.log.wait_longer_for_count("instance unhealthy: ", 1, std::time::Duration::from_secs(30));
+    let answer = emulation.get("/");
+    assert_eq!(answer.status(), 412);
+    assert!(
+        answer.text().contains("check function health failed with status code: 503 "),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(client.response().text(), "well again");
+    assert_eq!(emulation.get("/").text(), "ok");
+    assert_eq!(emulation.instances().len(), 1);
 }

@@ -57,3 +57,19 @@ fn a_change_of_protocol_is_a_tunnel_that_keeps_the_instance_running() {
     emulation.log.wait_for(" GET /ws 101 thawed ");
     emulation.log.wait_for_count("emulate: instance frozen", 2);
 }
+
+#[test]
+fn a_tunnel_ends_with_the_time_of_the_function() {
+    let emulation = Plan::node(
+        "serve((q, s) => s.end()).on('upgrade', (q, socket) => {
+  socket.write('HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n');
+});",
+    )
+    .flags(&["--timeout", "1s"])
+    .start();
+    let mut client = emulation.client();
+    client.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    assert!(client.head().starts_with("HTTP/1.1 101 "));
+    client.end();
+    emulation.log.wait_for(", Error: Function timed out after 1 seconds (maxMemoryUsage: ");
+}

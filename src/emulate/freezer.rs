@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::options::FreezeWay;
 use super::tree;
 use crate::error::Problem;
+use crate::{sys, telemetry};
 
 /// Where freezers usually are; on machines with both versions the second is below the first.
 const HIERARCHIES: [(&str, Version); 3] = [
@@ -20,6 +21,9 @@ const HIERARCHIES: [(&str, Version); 3] = [
     ("/sys/fs/cgroup/unified", Version::Two),
     ("/sys/fs/cgroup", Version::Two),
 ];
+
+/// The name of a group, but for the number of the emulator that made it.
+const PREFIX: &str = "warmfront-emulate-";
 
 /// Looks, a millisecond apart, until the kernel must have done what it was told.
 const LOOKS_MAX: u32 = 2000;
@@ -133,6 +137,28 @@ impl Drop for Freezer {
     }
 }
 
+/// Ends what an emulator left that was killed itself: frozen, nobody else could, and it would keep its port.
+fn end_leftovers(root: &Path, version: Version) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let maker =
+            name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|pid| pid.parse::<u32>().ok());
+        let Some(maker) = maker.filter(|maker| !Path::new(&format!("/proc/{maker}")).exists()) else {
+            continue;
+        };
+        let group = Group { path: entry.path(), version };
+        let left = fs::read_to_string(group.path.join("cgroup.procs")).unwrap_or_default();
+        for pid in left.lines().filter_map(|pid| pid.parse().ok()) {
+            // Gone meanwhile, or not ours to end.
+            let _ = sys::signal(pid, sys::KILL);
+        }
+        // What does not thaw stays, and the port that it holds says so. The group goes with `group`.
+        if group.set(false).is_ok() {
+            telemetry::say::warn(format_args!("ended what a killed emulator (pid {maker}) had left frozen"));
+        }
+    }
+}
+
 impl Group {
     fn make() -> io::Result<Self> {
         let mut why = io::Error::from(io::ErrorKind::NotFound);
@@ -150,7 +176,8 @@ impl Group {
         if !Path::new(root).is_dir() {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let path = Path::new(root).join(format!("warmfront-emulate-{}", std::process::id()));
+        end_leftovers(Path::new(root), version);
+        let path = Path::new(root).join(format!("{PREFIX}{}", std::process::id()));
         fs::create_dir(&path)?;
         let group = Self { path, version };
         // A folder in a file system that is no freezer has no such file.

@@ -21,7 +21,7 @@ use super::invocation::{Asked, Download, Lost, Outgoing, Permit, Running};
 use super::life::Emulator;
 use super::limits::{self, Excess};
 use super::link::Upload;
-use super::log::Finished;
+use super::log::{Finished, UNSEEN};
 use super::payload::{self, Loss, StartFailure};
 use super::route::{self, Route};
 use super::tunnel;
@@ -318,7 +318,7 @@ fn unseen(emulator: &Emulator, asked: &Asked, status: u16, error: &str) {
         method: asked.method.as_str(),
         target: String::from_utf8_lossy(kind::path_of(asked.target.as_bytes())).as_ref(),
         status,
-        warmth: "none",
+        warmth: UNSEEN,
         ms: clock::now().saturating_duration_since(asked.began).as_millis(),
         memory_kb: 0,
         error: Some(error),

@@ -11,7 +11,7 @@ use hyper::{HeaderMap, Method, Request, Response, Uri};
 
 use super::headers;
 use super::instance::Instance;
-use super::life::{Emulator, Order, Warmth};
+use super::life::{self, Emulator, Order, Warmth};
 use super::link::{BoxError, Kept, Upload};
 use super::log::Finished;
 use super::payload::Loss;
@@ -125,7 +125,7 @@ impl Running {
 
     /// What is to be said of one that took longer than it may.
     pub(super) fn time_out(&self) -> Loss {
-        Loss::TimedOut { seconds: self.emulator.options.timeout.as_secs() }
+        Loss::TimedOut { seconds: life::whole_seconds(self.emulator.options.timeout) }
     }
 
     /// Resolves when it has taken longer than it may.

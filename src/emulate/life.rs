@@ -143,8 +143,9 @@ impl Emulator {
             }
         };
         let was_frozen = self.thaw(&instance);
+        instance.in_flight.set(instance.in_flight.get() + 1);
         if let Err(illness) = self.look_after(&instance).await {
-            self.settle(&instance);
+            self.leave(&instance);
             return Err(illness);
         }
         let warmth = match (was_there, was_frozen) {
@@ -152,7 +153,6 @@ impl Emulator {
             (true, true) => Warmth::Thawed,
             (true, false) => Warmth::Warm,
         };
-        instance.in_flight.set(instance.in_flight.get() + 1);
         Ok((instance, warmth))
     }
 
@@ -295,7 +295,7 @@ impl Emulator {
             }
             if clock::now().saturating_duration_since(began) >= deadline {
                 let logs = instance.logs().await;
-                return Err(StartFailure::NotListening { port, seconds: deadline.as_secs(), logs });
+                return Err(StartFailure::NotListening { port, seconds: whole_seconds(deadline), logs });
             }
             tokio::select! {
                 status = instance.exited() => return Err(self.ended_early(instance, status).await),
@@ -350,7 +350,12 @@ impl Emulator {
                 failures = 0;
                 continue;
             };
+            let rests = instance.rests.get();
             let outcome = callback::health(&self, &instance, &path, HEALTH_PATIENCE).await;
+            if instance.rests.get() != rests {
+                // Frozen in the middle: it could not answer.
+                continue;
+            }
             let illness = illness(&outcome);
             failures = if illness.is_some() { failures + 1 } else { 0 };
             if failures == HEALTH_FAILURES {
@@ -422,6 +427,11 @@ impl Emulator {
             self.log.warn("a process of the instance does not go: the system keeps it");
         }
     }
+}
+
+/// As the platform counts: a second that has begun counts whole.
+pub(super) fn whole_seconds(period: Duration) -> u64 {
+    period.as_secs() + u64::from(period.subsec_nanos() > 0)
 }
 
 /// Why an instance is not healthy.

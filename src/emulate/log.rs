@@ -29,6 +29,9 @@ pub(super) enum Stream {
     Err,
 }
 
+/// The warmth of a request that no instance saw.
+pub(super) const UNSEEN: &str = "none";
+
 /// One finished request.
 #[derive(Debug)]
 pub(super) struct Finished<'a> {
@@ -40,7 +43,7 @@ pub(super) struct Finished<'a> {
     pub(super) target: &'a str,
     /// What the client got.
     pub(super) status: u16,
-    /// `cold`, `thawed`, `warm`, or `none` if no instance saw it.
+    /// `cold`, `thawed`, `warm`, or [`UNSEEN`].
     pub(super) warmth: &'a str,
     /// From the first byte at the gateway to the last one.
     pub(super) ms: u128,
@@ -86,7 +89,8 @@ impl Log {
         let Finished { id, method, target, status, warmth, ms, memory_kb, error } = *finished;
         let mut text =
             format!("Request {id} {method} {target} {status} {warmth} {ms}ms {}MB", megabytes(memory_kb));
-        if let Some(error) = error {
+        // Where an instance saw it, the line of its end has said so.
+        if let Some(error) = error.filter(|_| warmth == UNSEEN) {
             text.push_str(&format!(" ({error})"));
         }
         let fields = json!({

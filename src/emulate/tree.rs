@@ -12,8 +12,11 @@ use crate::sys;
 
 /// Between two looks at processes that are about to change.
 const PAUSE: Duration = Duration::from_millis(1);
-/// Looks until a process that does not die or stop is given up: one that waits for a disk.
+/// Looks until a process that does not die is given up: one that waits for a disk.
 const LOOKS_MAX: u32 = 5000;
+
+/// Looks until somebody who has been told to stop is believed to.
+const STOP_LOOKS_MAX: u32 = 300;
 
 /// One process as `/proc` shows it.
 struct Process {
@@ -64,7 +67,7 @@ fn living() -> Vec<Process> {
 /// Sends SIGSTOP to all of them, those included that are born meanwhile, and returns when they stand still.
 pub(super) fn stop() {
     let mut told = BTreeSet::new();
-    for _ in 0..LOOKS_MAX {
+    for _ in 0..STOP_LOOKS_MAX {
         let found = living();
         let mut is_done = true;
         for process in &found {
@@ -72,7 +75,7 @@ pub(super) fn stop() {
                 // Gone meanwhile.
                 let _ = sys::signal(process.pid, sys::STOP);
                 is_done = false;
-            } else if process.state != 'T' {
+            } else if !stands_still(process) {
                 is_done = false;
             }
         }
@@ -81,6 +84,13 @@ pub(super) fn stop() {
         }
         thread::sleep(PAUSE);
     }
+}
+
+/// Whether a process that was told to stop runs no line of its program any more. One that waits inside the kernel
+/// (`D`) stops before it comes back: a parent between fork and exec of a child does that, for as long as the child
+/// is stopped.
+fn stands_still(process: &Process) -> bool {
+    matches!(process.state, 'T' | 't' | 'D')
 }
 
 /// Sends SIGCONT to all of them.

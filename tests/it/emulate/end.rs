@@ -59,3 +59,18 @@ fn an_instance_without_requests_is_destroyed_and_the_next_one_is_new() {
     assert_eq!(emulation.get("/").text(), "ok");
     emulation.log.wait_for(" GET / 200 cold ");
 }
+
+#[test]
+fn what_a_killed_emulator_left_frozen_is_ended_by_the_next_one() {
+    let mut killed = Plan::node(WITH_ORPHAN).start();
+    if !killed.log.all()[0].contains("cgroup") {
+        eprintln!("no control group may be made here: nothing can be left frozen");
+        return;
+    }
+    killed.signal("KILL");
+    assert_eq!(killed.wait_exit(), 137);
+    assert!(!killed.processes().is_empty(), "frozen, so it cannot even die");
+    let next = Plan::node(WITH_ORPHAN).start();
+    next.stderr.wait_for("had left frozen");
+    eventually("nothing is left", || killed.processes().is_empty().then_some(()));
+}

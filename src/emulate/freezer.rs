@@ -38,7 +38,8 @@ pub(super) struct Freezer {
 #[derive(Debug)]
 enum Way {
     Never,
-    Signals,
+    /// With the reason, where something better was wanted.
+    Signals(Option<io::Error>),
     Group(Group),
 }
 
@@ -63,8 +64,10 @@ impl Freezer {
     pub(super) fn new(way: FreezeWay) -> Result<Self, Problem> {
         let way = match way {
             FreezeWay::Never => Way::Never,
-            FreezeWay::Signal => Way::Signals,
-            FreezeWay::Auto => Group::make().map_or(Way::Signals, Way::Group),
+            FreezeWay::Signal => Way::Signals(None),
+            FreezeWay::Auto => {
+                Group::make().map_or_else(|error| Way::Signals(Some(error)), Way::Group)
+            }
             FreezeWay::Cgroup => Way::Group(Group::make().map_err(|error| {
                 Problem::new(
                     format!("No control group with a freezer can be made: {error}."),
@@ -78,12 +81,15 @@ impl Freezer {
     }
 
     /// As the log names it.
-    pub(super) fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> String {
         match &self.way {
-            Way::Never => "never",
-            Way::Signals => "by signals (SIGSTOP)",
-            Way::Group(Group { version: Version::One, .. }) => "by the cgroup v1 freezer",
-            Way::Group(Group { version: Version::Two, .. }) => "by cgroup.freeze (v2)",
+            Way::Never => "never".to_owned(),
+            Way::Signals(None) => "by signals (SIGSTOP)".to_owned(),
+            Way::Signals(Some(error)) => {
+                format!("by signals (SIGSTOP), since no control group with a freezer can be made: {error}")
+            }
+            Way::Group(Group { version: Version::One, .. }) => "by the cgroup v1 freezer".to_owned(),
+            Way::Group(Group { version: Version::Two, .. }) => "by cgroup.freeze (v2)".to_owned(),
         }
     }
 
@@ -94,7 +100,7 @@ impl Freezer {
     pub(super) fn freeze(&self) -> io::Result<bool> {
         match &self.way {
             Way::Never => return Ok(false),
-            Way::Signals => tree::stop(),
+            Way::Signals(_) => tree::stop(),
             Way::Group(group) => {
                 // Who was born since.
                 group.adopt();
@@ -103,6 +109,11 @@ impl Freezer {
         }
         self.is_frozen.set(true);
         Ok(true)
+    }
+
+    /// Whether everything below us was made to stand still.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.is_frozen.get()
     }
 
     /// Lets everything go on; whether it stood still.
@@ -115,7 +126,7 @@ impl Freezer {
         }
         match &self.way {
             Way::Never => {}
-            Way::Signals => tree::go_on(),
+            Way::Signals(_) => tree::go_on(),
             Way::Group(group) => group.set(false)?,
         }
         Ok(true)

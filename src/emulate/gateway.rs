@@ -3,6 +3,7 @@
 //! A request is judged, gets a place and an instance, and its answer passes. Bodies of HTTP invocations stream both
 //! ways; events and their results are whole, as on the platform.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -131,7 +132,7 @@ pub(super) async fn invoke(
     };
     running.status = 200;
     let facts = Facts { id: &asked.id, control_path: "/invoke", client: None, base_path: "", tracing };
-    let host = running.instance.link.address().to_string();
+    let host = running.instance().link.address().to_string();
     let outgoing = Outgoing {
         method: Method::POST,
         uri: Uri::from_static("/invoke"),
@@ -159,7 +160,7 @@ pub(super) async fn invoke(
             return (lost_event(running, Lost::Loss(loss), &asked.id), false);
         }
     };
-    running.instance.link.keep(kept);
+    running.instance().link.keep(kept);
     running.has_failed = has_failed;
     running.finish();
     let mut answer = whole(StatusCode::OK, body, &asked.id);
@@ -297,9 +298,11 @@ async fn begin(emulator: &Rc<Emulator>, asked: &Asked) -> Result<Running, Respon
     };
     // A task of its own: what it makes is there for the next one, should this client leave.
     let entering = tokio::task::spawn_local(Rc::clone(emulator).enter());
+    let waiting = Waiting { emulator, asked, is_over: Cell::new(false) };
     let entered = entering.await.unwrap_or_else(|error| Err(StartFailure::Local(error.to_string())));
+    waiting.is_over.set(true);
     match entered {
-        Ok((instance, warmth)) => Ok(Running::new(emulator, instance, asked.clone(), warmth, permit)),
+        Ok(entry) => Ok(Running::new(emulator, entry, asked.clone(), permit)),
         Err(failure) => {
             let status = failure.status();
             unseen(emulator, asked, status, &failure.to_string());
@@ -307,6 +310,22 @@ async fn begin(emulator: &Rc<Emulator>, asked: &Asked) -> Result<Running, Respon
             let mut answer = plain(status, failure.body(&asked.id), &asked.id);
             headers::put(answer.headers_mut(), ERROR_TYPE, failure.error_type());
             Err(answer)
+        }
+    }
+}
+
+/// A request that waits for an instance. Whoever is dropped meanwhile was canceled by its client.
+struct Waiting<'a> {
+    emulator: &'a Emulator,
+    asked: &'a Asked,
+    is_over: Cell<bool>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.is_over.get() {
+            let ms = clock::now().saturating_duration_since(self.asked.began).as_millis();
+            unseen(self.emulator, self.asked, 499, &Loss::Canceled.sentence(ms, 0));
         }
     }
 }

@@ -11,7 +11,7 @@ use hyper::{HeaderMap, Method, Request, Response, Uri};
 
 use super::headers;
 use super::instance::Instance;
-use super::life::{self, Emulator, Order, Warmth};
+use super::life::{self, Emulator, Entry, Order};
 use super::link::{BoxError, Kept, Upload};
 use super::log::Finished;
 use super::payload::Loss;
@@ -68,13 +68,11 @@ impl Drop for Permit {
     }
 }
 
-/// Whoever is dropped without having been finished was canceled by its client.
+/// An invocation in an instance. Whoever is dropped without having been finished was canceled by its client.
 pub(super) struct Running {
     emulator: Rc<Emulator>,
-    /// Where it runs.
-    pub(super) instance: Rc<Instance>,
+    entry: Entry,
     asked: Asked,
-    warmth: Warmth,
     delivered: Instant,
     /// What the client got, or is about to get.
     pub(super) status: u16,
@@ -96,25 +94,23 @@ pub(super) enum Lost {
 
 impl Running {
     /// From the moment on at which the instance is handed the request.
-    pub(super) fn new(
-        emulator: &Rc<Emulator>,
-        instance: Rc<Instance>,
-        asked: Asked,
-        warmth: Warmth,
-        permit: Permit,
-    ) -> Self {
+    pub(super) fn new(emulator: &Rc<Emulator>, entry: Entry, asked: Asked, permit: Permit) -> Self {
         emulator.log.platform(marker::start(Kind::Http, &asked.id).to_string().trim_end());
         Self {
             emulator: Rc::clone(emulator),
-            instance,
+            entry,
             asked,
-            warmth,
             delivered: clock::now(),
             status: 0,
             has_failed: false,
             is_over: false,
             _permit: permit,
         }
+    }
+
+    /// Where it runs.
+    pub(super) fn instance(&self) -> &Instance {
+        &self.entry.instance
     }
 
     /// How long it may still take.
@@ -149,8 +145,12 @@ impl Running {
         }
         let has_key = fields.contains_key("idempotency-key") || fields.contains_key("x-idempotency-key");
         loop {
-            let Ok(mut kept) = self.instance.link.connection().await else {
-                return Err(Lost::Loss(Loss::Exited));
+            let mut kept = match self.entry.reserved.take() {
+                Some(kept) => kept,
+                None => match self.instance().link.connection().await {
+                    Ok(kept) => kept,
+                    Err(_) => return Err(Lost::Loss(Loss::Exited)),
+                },
             };
             let upload =
                 body.take().unwrap_or_else(|| Empty::new().map_err(|never| match never {}).boxed_unsync());
@@ -175,7 +175,7 @@ impl Running {
                 was_kept: kept.was_used,
                 is_unwritten: broken.is_unwritten,
             };
-            if self.instance.exit().is_some() || !retry::may_repeat(attempt) {
+            if self.instance().exit().is_some() || !retry::may_repeat(attempt) {
                 return Err(Lost::Loss(Loss::Exited));
             }
             let error = &broken.error;
@@ -195,7 +195,7 @@ impl Running {
     /// There is no answer, or no end of it. What the caller gets to read.
     pub(super) fn lose(&mut self, loss: Loss) -> String {
         let ms = clock::now().saturating_duration_since(self.delivered).as_millis();
-        let sentence = loss.sentence(ms, self.instance.memory_kb());
+        let sentence = loss.sentence(ms, self.instance().memory_kb());
         self.over(Some(sentence.clone()));
         if loss != Loss::Exited {
             self.replace(&sentence);
@@ -212,9 +212,9 @@ impl Running {
     /// caller who has left is not used again (§3.6).
     fn replace(&self, why: &str) {
         let options = &self.emulator.options;
-        if options.concurrency == 1 && options.health_check.is_none() && self.instance.exit().is_none() {
-            self.instance.is_doomed.set(true);
-            self.emulator.order(Order::Destroy(Rc::clone(&self.instance), why.to_owned()));
+        if options.concurrency == 1 && options.health_check.is_none() && self.instance().exit().is_none() {
+            self.instance().is_doomed.set(true);
+            self.emulator.order(Order::Destroy(Rc::clone(&self.entry.instance), why.to_owned()));
         }
     }
 
@@ -231,9 +231,9 @@ impl Running {
             method: self.asked.method.as_str(),
             target: &self.asked.target,
             status: self.status,
-            warmth: self.warmth.word(),
+            warmth: self.entry.warmth.word(),
             ms: clock::now().saturating_duration_since(self.asked.began).as_millis(),
-            memory_kb: self.instance.memory_kb(),
+            memory_kb: self.instance().memory_kb(),
             error: error.as_deref(),
         });
     }
@@ -245,7 +245,6 @@ impl Drop for Running {
             self.status = 499;
             self.lose(Loss::Canceled);
         }
-        self.emulator.leave(&self.instance);
     }
 }
 
@@ -293,7 +292,7 @@ impl Relayed {
     /// Everything is said and, if nobody else is in flight, frozen before the last bytes leave.
     fn finish(&mut self) {
         if let Some((mut running, kept)) = self.rest.take() {
-            running.instance.link.keep(kept);
+            running.instance().link.keep(kept);
             running.finish();
         }
     }

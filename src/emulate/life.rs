@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, mpsc};
 use super::callback::{self, Outcome};
 use super::freezer::Freezer;
 use super::instance::Instance;
+use super::link::Kept;
 use super::log::Log;
 use super::options::Options;
 use super::payload::StartFailure;
@@ -73,6 +74,25 @@ impl Warmth {
     }
 }
 
+/// A request in an instance. The instance is left on drop.
+#[derive(Debug)]
+pub(super) struct Entry {
+    emulator: Rc<Emulator>,
+    /// Where it is.
+    pub(super) instance: Rc<Instance>,
+    /// How that was found.
+    pub(super) warmth: Warmth,
+    /// A connection that was chosen before the thaw.
+    pub(super) reserved: RefCell<Option<Kept>>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.instance.in_flight.set(self.instance.in_flight.get() - 1);
+        self.emulator.settle(&self.instance);
+    }
+}
+
 /// The platform as one function sees it.
 #[derive(Debug)]
 pub(super) struct Emulator {
@@ -84,7 +104,7 @@ pub(super) struct Emulator {
     pub(super) held: Cell<u16>,
     freezer: Freezer,
     current: RefCell<Option<Rc<Instance>>>,
-    /// Whose first process is one that has not been reaped.
+    /// For whoever makes or destroys an instance.
     turn: Mutex<()>,
     orders: mpsc::UnboundedSender<Order>,
 }
@@ -127,11 +147,10 @@ impl Emulator {
         let _ = self.orders.send(order);
     }
 
-    /// An instance that can take a request now, and how it was found. Counts the request in, under the same
-    /// breath: it cannot be frozen in between. Give it back with [`Self::leave`].
+    /// An instance that can take a request now. The request is in it already: it cannot be frozen in between.
     ///
     /// Started as a task of its own: a client that leaves must not leave half an instance.
-    pub(super) async fn enter(self: Rc<Self>) -> Result<(Rc<Instance>, Warmth), StartFailure> {
+    pub(super) async fn enter(self: Rc<Self>) -> Result<Entry, StartFailure> {
         let is_there = |instance: Rc<Instance>| Self::is_usable(&instance) && instance.is_created.get();
         let was_there = self.current().is_some_and(is_there);
         let _turn = self.turn.lock().await;
@@ -142,26 +161,20 @@ impl Emulator {
                 self.create().await?
             }
         };
+        let reserved = if self.freezer.is_frozen() { instance.link.reserve().await } else { None };
         let was_frozen = self.thaw(&instance);
-        instance.in_flight.set(instance.in_flight.get() + 1);
-        if let Err(illness) = self.look_after(&instance).await {
-            self.leave(&instance);
-            return Err(illness);
-        }
         let warmth = match (was_there, was_frozen) {
             (false, _) => Warmth::Cold,
             (true, true) => Warmth::Thawed,
             (true, false) => Warmth::Warm,
         };
-        Ok((instance, warmth))
+        instance.in_flight.set(instance.in_flight.get() + 1);
+        let entry = Entry { emulator: Rc::clone(&self), instance, warmth, reserved: RefCell::new(reserved) };
+        self.look_after(&entry.instance).await?;
+        Ok(entry)
     }
 
-    /// A request has left the instance. Freezes it at once where nobody has to be asked before.
-    pub(super) fn leave(&self, instance: &Rc<Instance>) {
-        instance.in_flight.set(instance.in_flight.get() - 1);
-        self.settle(instance);
-    }
-
+    /// An instance that has nothing in flight any more is frozen at once where nobody has to be asked before.
     fn settle(&self, instance: &Rc<Instance>) {
         if instance.in_flight.get() > 0 || !Self::is_usable(instance) {
             return;
@@ -220,16 +233,11 @@ impl Emulator {
         true
     }
 
-    /// Makes the first instance before anybody asks for one, so that a mistake shows at once; whether there is
-    /// one then. Why there is none has been said.
-    pub(super) async fn warm_up(self: Rc<Self>) -> bool {
-        match Rc::clone(&self).enter().await {
-            Ok((instance, _)) => {
-                self.leave(&instance);
-                true
-            }
-            Err(_) => false,
-        }
+    /// Makes the first instance before anybody asks for one, so that a mistake shows at once.
+    pub(super) async fn warm_up(self: Rc<Self>) {
+        // It comes to rest as if a request had left it.
+        let is_there = Rc::clone(&self).enter().await.is_ok();
+        self.log.note(if is_there { "ready" } else { "there is no instance; the next request tries again" });
     }
 
     /// Makes an instance; the turn is the caller's.

@@ -87,6 +87,18 @@ impl Link {
         }
     }
 
+    /// The connection that rested last and looks usable while the instance is frozen, and so cannot close it.
+    ///
+    /// Whoever chooses before the thaw meets what happens at the thaw, as requests on the platform do; chosen
+    /// behind it, chance would decide whether an end has been seen yet. `None` if there is none at hand.
+    pub(super) async fn reserve(&self) -> Option<Kept> {
+        // Their drivers come to rest first.
+        tokio::task::yield_now().await;
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|kept| !kept.sender.is_closed());
+        idle.pop_if(|kept| kept.sender.is_ready())
+    }
+
     /// A new one.
     ///
     /// # Errors

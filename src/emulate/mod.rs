@@ -190,12 +190,7 @@ async fn serve(emulator: Rc<Emulator>, mut watch: Watch) -> Result<ExitCode, Pro
         emulator.options.function.name
     ));
     tokio::task::spawn_local(Rc::clone(&emulator).watch_health());
-    let first = Rc::clone(&emulator);
-    tokio::task::spawn_local(async move {
-        if Rc::clone(&first).warm_up().await {
-            first.log.note("ready");
-        }
-    });
+    tokio::task::spawn_local(Rc::clone(&emulator).warm_up());
     loop {
         tokio::select! {
             _ = watch.next(&emulator) => break,

@@ -45,7 +45,7 @@ pub(super) async fn run(client: OnUpgrade, instance: OnUpgrade, mut running: Run
     if is_late {
         let loss = running.time_out();
         running.lose(loss);
-    } else if running.instance.exit().is_some() {
+    } else if running.instance().exit().is_some() {
         running.lose(Loss::Exited);
     } else {
         running.finish();

@@ -72,13 +72,37 @@ fn a_client_that_leaves_is_seen_by_the_instance_which_is_replaced_if_it_holds_on
 }
 
 #[test]
+fn a_client_that_leaves_during_the_start_leaves_a_whole_instance_behind() {
+    let emulation = Plan::node("setTimeout(() => serve((q, s) => s.end('ok')), 700);").open();
+    emulation.log.wait_for("fc:Instance:Creating");
+    let mut client = emulation.client();
+    client.send("GET /early HTTP/1.1\r\nHost: a\r\n\r\n");
+    // Answered behind it on the same thread, so the first one has been read.
+    assert_eq!(emulation.ask("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n").status(), 403);
+    drop(client);
+    let line = emulation.log.wait_for(" GET /early 499 none ");
+    assert!(line.contains("Invocation canceled by client (duration: "), "{line}");
+    emulation.log.wait_for("emulate: ready");
+    emulation.log.wait_for("emulate: instance frozen");
+    assert_eq!(emulation.get("/late").text(), "ok");
+    emulation.log.wait_for(" GET /late 200 thawed ");
+    assert_eq!(emulation.instances().len(), 1);
+}
+
+#[test]
 fn a_function_that_takes_longer_than_it_may_is_cut() {
     let emulation = Plan::node(PROGRAM).flags(&["--timeout", "1s"]).start();
     let answer = emulation.get("/hang");
     assert_eq!((answer.status(), answer.field("X-Fc-Error-Type")), (502, Some("UnhandledInvocationError")));
     let start = "{\"errorMessage\":\"Function timed out after 1 seconds (maxMemoryUsage: ";
     assert!(answer.text().starts_with(start), "{}", answer.text());
+    assert_eq!(emulation.get("/next").status(), 200);
+    assert_eq!(emulation.instances().len(), 1, "others may be in flight");
     let answer = emulation.post(INVOKE, "x");
     assert_eq!((answer.status(), answer.field("X-Fc-Error-Type")), (200, Some("UnhandledInvocationError")));
     assert!(answer.text().starts_with(start), "{}", answer.text());
+    let one = Plan::node(PROGRAM).flags(&["--timeout", "1s", "--concurrency", "1"]).start();
+    assert_eq!(one.get("/hang").status(), 502);
+    assert_eq!(one.get("/next").status(), 200);
+    assert_eq!(one.instances().len(), 2, "what it still does is nobody's any more");
 }

@@ -8,6 +8,8 @@ use crate::support::freeze::sit_out;
 
 /// A server whose idle timer is shorter than the freeze, as by default in Node.
 const IMPATIENT: &str = "serve((q, s) => s.end('ok')).keepAliveTimeout = 1000;";
+/// How often a freeze is tried that chance may spoil.
+const ROUNDS: usize = 5;
 /// Node adds a second of its own to the timer.
 const LONGER: Duration = Duration::from_millis(3_000);
 
@@ -41,16 +43,23 @@ fn never_frozen_means_that_it_goes_on_between_requests() {
 fn a_post_behind_a_freeze_longer_than_the_idle_timer_is_lost_and_a_get_is_sent_again() {
     for way in ["signal", "auto"] {
         let emulation = Plan::node(IMPATIENT).flags(&["--freeze", way]).start();
-        emulation.post("/", "first");
-        sit_out(LONGER);
-        let answer = emulation.post("/lost", "second");
-        assert_eq!(answer.status(), 502, "{way}");
-        assert!(answer.text().contains("Process exited unexpectedly"), "{}", answer.text());
+        // One that was frozen before it could even set its timer, on a busy machine, closes nothing.
+        let lost = (0..ROUNDS).find_map(|_| {
+            emulation.post("/", "first");
+            sit_out(LONGER);
+            Some(emulation.post("/lost", "second")).filter(|answer| answer.status() != 200)
+        });
+        let lost = lost.expect("a lost POST");
+        assert_eq!((lost.status(), lost.field("X-Fc-Error-Type")), (502, Some("UnhandledInvocationError")));
+        assert!(lost.text().contains("Process exited unexpectedly"), "{}", lost.text());
         assert_eq!(emulation.instances().len(), 1, "nothing has exited");
-        emulation.post("/", "third");
-        sit_out(LONGER);
-        assert_eq!(emulation.get("/repeated").text(), "ok", "{way}");
-        emulation.log.wait_for("is sent again, as the platform does");
+        let is_repeated = (0..ROUNDS).any(|_| {
+            emulation.post("/", "third");
+            sit_out(LONGER);
+            assert_eq!(emulation.get("/repeated").text(), "ok", "{way}");
+            emulation.log.all().iter().any(|line| line.contains("is sent again, as the platform does"))
+        });
+        assert!(is_repeated, "{way}");
     }
 }
 

@@ -202,10 +202,15 @@ impl Group {
         }
     }
 
+    /// Takes in whoever was born outside. Each move costs the kernel milliseconds, so nobody is moved twice.
     fn adopt(&self) {
-        for pid in tree::pids() {
-            // Gone meanwhile.
-            let _ = fs::write(self.path.join("cgroup.procs"), pid.to_string());
+        let members = self.path.join("cgroup.procs");
+        let inside = fs::read_to_string(&members).unwrap_or_default();
+        for pid in tree::pids().iter().map(ToString::to_string) {
+            if !inside.lines().any(|member| member == pid) {
+                // Gone meanwhile.
+                let _ = fs::write(&members, pid);
+            }
         }
     }
 

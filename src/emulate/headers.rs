@@ -1,5 +1,6 @@
 //! Headers on their way through the gateway: what is left out, what is added (FC contract §2.2, §3.1). Pure.
 
+// An address is a value; nobody is dialled here.
 use core::net::IpAddr;
 use std::time::Duration;
 

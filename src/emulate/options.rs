@@ -3,6 +3,7 @@
 //! Words of the command line in, [`Options`] or every problem at once out. Pure. The limits are those of the
 //! platform (FC contract §1.4, §2.4, §5, §7), so that what it would refuse is refused here as well.
 
+// An address is a value; nobody is dialled here.
 use core::net::SocketAddr;
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -116,12 +116,7 @@ impl Body {
         &self.trailers
     }
 
-    /// Takes bytes up to the end of the body; returns how many.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
-        self.feed_to(bytes, &mut |_| {})
-    }
-
-    /// The same, with each piece of content handed to `sink`.
+    /// Takes bytes up to the end of the body, hands each piece of content to `sink`; returns how many it took.
     pub(crate) fn feed_to(&mut self, bytes: &[u8], sink: &mut impl FnMut(&[u8])) -> Result<usize, Malformed> {
         let mut taken = 0;
         while taken < bytes.len() && !self.is_complete() {

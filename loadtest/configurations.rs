@@ -7,13 +7,14 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+
+use crate::target::Target;
 
 /// What a configuration depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms<'a> {
-    /// The worker sockets.
-    pub(crate) sockets: &'a [PathBuf],
+    /// Where the workers listen.
+    pub(crate) workers: &'a [Target],
     /// Where to accept connections.
     pub(crate) listen: &'a [SocketAddr],
     /// Threads, or processes where the proxy has none.
@@ -25,8 +26,13 @@ pub(crate) struct Terms<'a> {
 }
 
 impl Terms<'_> {
-    fn each_socket(&self, line: impl Fn(usize, &str) -> String) -> String {
-        self.sockets.iter().enumerate().map(|(i, path)| line(i, &path.display().to_string())).collect()
+    /// `unix` is what a path has in front in this proxy's language.
+    fn each_worker(&self, unix: &str, line: impl Fn(usize, &str) -> String) -> String {
+        let spelled = self.workers.iter().map(|worker| match worker {
+            Target::Tcp(address) => address.to_string(),
+            Target::Unix(path) => format!("{unix}{}", path.display()),
+        });
+        spelled.enumerate().map(|(i, worker)| line(i, &worker)).collect()
     }
 
     fn each_address(&self, line: impl Fn(&SocketAddr) -> String) -> String {
@@ -37,7 +43,7 @@ impl Terms<'_> {
 /// `nginx.conf`.
 pub(crate) fn nginx(terms: &Terms<'_>) -> String {
     let user = if terms.is_root { "user root;\n" } else { "" };
-    let servers = terms.each_socket(|_, path| format!("    server unix:{path};\n"));
+    let servers = terms.each_worker("unix:", |_, worker| format!("    server {worker};\n"));
     // One listening socket per process, once there are several: else one of them takes most connections.
     let reuse = if terms.threads > 1 { " reuseport" } else { "" };
     let listen = terms.each_address(|address| format!("    listen {address} backlog=4096{reuse};\n"));
@@ -93,7 +99,7 @@ http {{
 /// 101; limits that are not strict because it reserves two descriptors for each of the connections it might get.
 pub(crate) fn haproxy(terms: &Terms<'_>, splices: bool) -> String {
     let slots = terms.slots.map_or(String::new(), |slots| format!(" maxconn {slots}"));
-    let servers = terms.each_socket(|i, path| format!("  server worker{i} unix@{path}{slots}\n"));
+    let servers = terms.each_worker("unix@", |i, worker| format!("  server worker{i} {worker}{slots}\n"));
     let binds = terms.each_address(|address| format!("  bind {address} backlog 4096\n"));
     let (sizes, splice) = if splices {
         (
@@ -139,7 +145,11 @@ pub(crate) fn h2o(terms: &Terms<'_>) -> String {
     let user = if terms.is_root { "user: root\n" } else { "" };
     let listen = terms
         .each_address(|address| format!("listen:\n  host: {}\n  port: {}\n", address.ip(), address.port()));
-    let socket = terms.sockets.first().map(|path| path.display().to_string()).unwrap_or_default();
+    let worker = match terms.workers.first() {
+        Some(Target::Tcp(address)) => address.to_string(),
+        Some(Target::Unix(path)) => format!("[unix:{}]", path.display()),
+        None => String::new(),
+    };
     let threads = terms.threads;
     format!(
         "{user}num-threads: {threads}
@@ -156,7 +166,7 @@ hosts:
   default:
     paths:
       \"/\":
-        proxy.reverse.url: \"http://[unix:{socket}]/\"
+        proxy.reverse.url: \"http://{worker}/\"
 "
     )
 }
@@ -170,7 +180,7 @@ pub(crate) fn caddy(terms: &Terms<'_>) -> String {
         ports.push(address.port());
     }
     let port = ports.first().copied().unwrap_or_default();
-    let sockets = terms.each_socket(|_, path| format!(" unix/{path}"));
+    let workers = terms.each_worker("unix/", |_, worker| format!(" {worker}"));
     format!(
         "{{
 \tadmin off
@@ -191,7 +201,7 @@ pub(crate) fn caddy(terms: &Terms<'_>) -> String {
 
 http://:{port} {{
 \tbind{hosts}
-\treverse_proxy{sockets} {{
+\treverse_proxy{workers} {{
 \t\tlb_policy round_robin
 \t\theader_up X-Request-ID {{http.request.uuid}}
 \t\ttransport http {{
@@ -215,9 +225,9 @@ mod tests {
 
     #[test]
     fn every_configuration_names_all_addresses_and_sockets() {
-        let sockets = ["/x/a".into(), "/x/b".into()];
+        let workers = ["/x/a", "/x/b"].map(|path| Target::Unix(path.into()));
         let listen = [SocketAddr::from(([127, 0, 0, 1], 8080)), SocketAddr::from(([127, 0, 0, 2], 8080))];
-        let terms = Terms { sockets: &sockets, listen: &listen, threads: 2, slots: None, is_root: false };
+        let terms = Terms { workers: &workers, listen: &listen, threads: 2, slots: None, is_root: false };
         let text = nginx(&terms);
         assert!(
             text.contains("listen 127.0.0.2:8080 backlog=4096 reuseport;") && !text.contains("user root")
@@ -238,7 +248,7 @@ mod tests {
 
     #[test]
     fn root_says_so_to_those_who_would_become_somebody_else() {
-        let terms = Terms { sockets: &[], listen: &[], threads: 1, slots: None, is_root: true };
+        let terms = Terms { workers: &[], listen: &[], threads: 1, slots: None, is_root: true };
         assert!(nginx(&terms).starts_with("user root;\n"));
         assert!(h2o(&terms).starts_with("user: root\n"));
     }

@@ -28,6 +28,7 @@ pub(crate) struct Plan {
     target: Target,
     request: Vec<u8>,
     is_head: bool,
+    expect_status: Option<u16>,
     expect_body_bytes: Option<u64>,
     pub(crate) is_fresh: bool,
     timeout: Duration,
@@ -39,11 +40,49 @@ impl Plan {
             target: args.target.clone(),
             request: request_bytes(args),
             is_head: args.method.as_deref() == Some("HEAD"),
+            expect_status: None,
             expect_body_bytes: args.expect_body_bytes,
             is_fresh: args.new_connection_per_request,
             timeout: Duration::from_millis(args.timeout_ms),
         }
     }
+}
+
+/// What a good answer is, beyond a status that is neither 4xx nor 5xx.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Expected {
+    /// Status code; any but a failure if `None`.
+    pub(crate) status: Option<u16>,
+    /// Bytes of content; any number if `None`.
+    pub(crate) body_bytes: Option<u64>,
+}
+
+impl Plan {
+    /// For one request whose bytes are given, on connections that are kept.
+    pub(crate) fn of_request(
+        target: Target,
+        request: Vec<u8>,
+        is_head: bool,
+        expected: Expected,
+        timeout: Duration,
+    ) -> Self {
+        let Expected { status: expect_status, body_bytes: expect_body_bytes } = expected;
+        Self { target, request, is_head, expect_status, expect_body_bytes, is_fresh: false, timeout }
+    }
+}
+
+/// Adds a body to the head of a request.
+pub(crate) fn append_body(bytes: &mut Vec<u8>, body: &[u8], is_chunked: bool) {
+    if !is_chunked {
+        bytes.extend_from_slice(body);
+        return;
+    }
+    for chunk in body.chunks(CHUNK_BYTES) {
+        bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        bytes.extend_from_slice(chunk);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"0\r\n\r\n");
 }
 
 /// The whole request, sent again and again.
@@ -64,16 +103,7 @@ fn request_bytes(args: &LoadArgs) -> Vec<u8> {
     }
     let mut bytes = (head + "\r\n").into_bytes();
     let body = vec![b'x'; args.body_bytes.unwrap_or(0)];
-    if args.chunked_body {
-        for chunk in body.chunks(CHUNK_BYTES) {
-            bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
-            bytes.extend_from_slice(chunk);
-            bytes.extend_from_slice(b"\r\n");
-        }
-        bytes.extend_from_slice(b"0\r\n\r\n");
-    } else {
-        bytes.extend_from_slice(&body);
-    }
+    append_body(&mut bytes, &body, args.chunked_body);
     bytes
 }
 
@@ -92,11 +122,10 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects; nothing is sent yet.
     pub(crate) async fn open(plan: &Plan) -> Result<Self, Failure> {
-        let parse = if plan.is_head { parse_answer_to_head } else { parse_answer };
         match timeout(plan.timeout, plan.target.connect()).await {
             Ok(Ok(stream)) => Ok(Self {
                 stream,
-                reader: Reader::new(parse),
+                reader: Reader::new(parse_answer),
                 sent: 0,
                 started: Instant::now(),
                 alarm: Box::pin(sleep(plan.timeout)),
@@ -106,8 +135,23 @@ impl Connection {
         }
     }
 
+    /// Whether the other side has neither closed nor said anything since the last answer.
+    pub(crate) async fn is_quiet(&mut self) -> bool {
+        poll_fn(|cx| {
+            let mut into = [0; 1];
+            let mut into = ReadBuf::new(&mut into);
+            Poll::Ready(Pin::new(&mut self.stream).poll_read(cx, &mut into).is_pending())
+        })
+        .await
+    }
+
     /// Sends the request and reads its answer, reading while sending.
-    fn poll_exchange(&mut self, cx: &mut Context<'_>, plan: &Plan) -> Poll<Result<Message<Answer>, Failure>> {
+    fn poll_exchange(
+        &mut self,
+        cx: &mut Context<'_>,
+        plan: &Plan,
+        on_content: &mut impl FnMut(&[u8]),
+    ) -> Poll<Result<Message<Answer>, Failure>> {
         loop {
             if let Some(rest) = plan.request.get(self.sent..).filter(|rest| !rest.is_empty()) {
                 match Pin::new(&mut self.stream).poll_write(cx, rest) {
@@ -119,7 +163,7 @@ impl Connection {
                     Poll::Pending => {}
                 }
             }
-            match self.poll_message(cx) {
+            match self.poll_message(cx, on_content) {
                 Poll::Ready(Ok(None)) => {}
                 Poll::Ready(Ok(Some(message))) => return Poll::Ready(Ok(message)),
                 Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
@@ -135,7 +179,11 @@ impl Connection {
     }
 
     /// One read. `None` if the answer has not ended yet.
-    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message<Answer>>, Failure>> {
+    fn poll_message(
+        &mut self,
+        cx: &mut Context<'_>,
+        on_content: &mut impl FnMut(&[u8]),
+    ) -> Poll<Result<Option<Message<Answer>>, Failure>> {
         with_scratch(|scratch| {
             let mut into = ReadBuf::new(scratch);
             if let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut into)) {
@@ -148,7 +196,7 @@ impl Connection {
                 let end = self.reader.finish();
                 return Poll::Ready(end.map(Some).ok_or_else(|| (ErrorKind::Eof, place.to_owned())));
             }
-            Poll::Ready(match self.reader.feed(bytes) {
+            Poll::Ready(match self.reader.feed_to(bytes, &mut |_, piece| on_content(piece)) {
                 Ok((taken, Some(_))) if taken < bytes.len() => {
                     Err((ErrorKind::BadResponse, format!("{} bytes after the answer", bytes.len() - taken)))
                 }
@@ -188,7 +236,8 @@ impl Connection {
     }
 }
 
-fn io_failure(error: &io::Error, doing: &str) -> Failure {
+/// How a broken connection is counted.
+pub(crate) fn io_failure(error: &io::Error, doing: &str) -> Failure {
     let kind = match error.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::WriteZero => ErrorKind::Eof,
         _ => ErrorKind::Reset,
@@ -198,10 +247,18 @@ fn io_failure(error: &io::Error, doing: &str) -> Failure {
 
 /// What is wrong with a whole answer, if anything.
 fn judge(plan: &Plan, message: &Message<Answer>) -> Result<(), Failure> {
-    match (message.head.status, plan.expect_body_bytes) {
-        (status @ 400..500, _) => Err((ErrorKind::Status4xx, format!("status {status}"))),
-        (status @ 500.., _) => Err((ErrorKind::Status5xx, format!("status {status}"))),
-        (_, Some(expected)) if message.body_bytes != expected => {
+    let status = message.head.status;
+    if plan.expect_status.map_or(status >= 400, |expected| expected != status) {
+        let kind = match status {
+            400..500 => ErrorKind::Status4xx,
+            500.. => ErrorKind::Status5xx,
+            _ => ErrorKind::BadResponse,
+        };
+        let instead = plan.expect_status.map(|expected| format!(", not {expected}")).unwrap_or_default();
+        return Err((kind, format!("status {status}{instead}")));
+    }
+    match plan.expect_body_bytes {
+        Some(expected) if message.body_bytes != expected => {
             Err((ErrorKind::BodyLength, format!("{} bytes, not {expected}", message.body_bytes)))
         }
         _ => Ok(()),
@@ -215,6 +272,8 @@ pub(crate) struct Exchanged {
     pub(crate) body_bytes: u64,
     /// From when the request was due, or from its start if nothing said when.
     pub(crate) latency: Duration,
+    /// From its start, whenever it was due.
+    pub(crate) service: Duration,
     /// How long after it was due the request was started.
     pub(crate) delay: Option<Duration>,
 }
@@ -225,6 +284,16 @@ pub(crate) async fn exchange(
     kept: &mut Option<Connection>,
     due: Option<Instant>,
 ) -> Result<Exchanged, Failure> {
+    exchange_with(plan, kept, due, &mut |_| {}).await
+}
+
+/// The same, with each piece of the answer's content handed to `on_content` as it arrives.
+pub(crate) async fn exchange_with(
+    plan: &Plan,
+    kept: &mut Option<Connection>,
+    due: Option<Instant>,
+    on_content: &mut impl FnMut(&[u8]),
+) -> Result<Exchanged, Failure> {
     let started = Instant::now();
     let mut connection = match kept.take() {
         Some(connection) => connection,
@@ -232,8 +301,16 @@ pub(crate) async fn exchange(
     };
     connection.started = started;
     connection.sent = 0;
-    let message = poll_fn(|cx| connection.poll_exchange(cx, plan)).await?;
-    let latency = due.unwrap_or(started).elapsed();
+    if plan.is_head {
+        connection.reader = Reader::new(parse_answer_to_head);
+    }
+    let message = poll_fn(|cx| connection.poll_exchange(cx, plan, on_content)).await?;
+    let done = Instant::now();
+    let latency = done - due.unwrap_or(started);
+    if plan.is_head {
+        // The next request on it may be of another kind.
+        connection.reader = Reader::new(parse_answer);
+    }
     let was_sent = connection.sent == plan.request.len();
     if plan.is_fresh {
         connection.closed_by_server(plan).await?;
@@ -241,5 +318,10 @@ pub(crate) async fn exchange(
         *kept = Some(connection);
     }
     judge(plan, &message)?;
-    Ok(Exchanged { body_bytes: message.body_bytes, latency, delay: due.map(|due| started - due) })
+    Ok(Exchanged {
+        body_bytes: message.body_bytes,
+        latency,
+        service: done - started,
+        delay: due.map(|due| started - due),
+    })
 }

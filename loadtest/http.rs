@@ -49,19 +49,22 @@ pub(crate) struct Request {
     pub(crate) is_head: bool,
     /// Whether the connection stays usable afterwards.
     pub(crate) keeps_alive: bool,
+    /// What it offers to become a WebSocket with (RFC 6455 §4.1).
+    pub(crate) websocket_key: Option<String>,
 }
 
 /// The fields that decide about framing and reuse.
 #[derive(Debug, Default)]
-struct Fields {
+struct Fields<'a> {
     length: Option<u64>,
+    websocket_key: Option<&'a [u8]>,
     is_chunked: bool,
     closes: bool,
     keeps: bool,
 }
 
-impl Fields {
-    fn read(headers: &[httparse::Header<'_>]) -> Result<Self, Malformed> {
+impl<'a> Fields<'a> {
+    fn read(headers: &[httparse::Header<'a>]) -> Result<Self, Malformed> {
         let mut fields = Self::default();
         for header in headers {
             // Length first: most fields are told apart by it without comparing letters.
@@ -78,6 +81,9 @@ impl Fields {
                         return malformed("Transfer-Encoding other than one `chunked`");
                     }
                     fields.is_chunked = true;
+                }
+                17 if header.name.eq_ignore_ascii_case("sec-websocket-key") => {
+                    fields.websocket_key = Some(header.value);
                 }
                 10 if header.name.eq_ignore_ascii_case("connection") => {
                     for option in header.value.split(|&byte| byte == b',') {
@@ -171,6 +177,7 @@ pub(crate) fn parse_request(bytes: &[u8]) -> Result<Option<Parsed<Request>>, Mal
         path: path.to_owned(),
         is_head: method == "HEAD",
         keeps_alive: fields.keeps_alive(minor_version),
+        websocket_key: fields.websocket_key.map(|key| String::from_utf8_lossy(key).into_owned()),
     };
     Ok(Some(Parsed { head_bytes, head, framing, is_interim: false }))
 }
@@ -208,6 +215,15 @@ impl<H> Reader<H> {
     /// Takes bytes up to the end of one message. Returns how many it took and
     /// the message if that was its end; bytes not taken belong to the next one.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<(usize, Option<Message<H>>), Malformed> {
+        self.feed_to(bytes, &mut |_, _| {})
+    }
+
+    /// The same, with each piece of content handed to `sink`, and the head that it belongs to.
+    pub(crate) fn feed_to(
+        &mut self,
+        bytes: &[u8],
+        sink: &mut impl FnMut(&H, &[u8]),
+    ) -> Result<(usize, Option<Message<H>>), Malformed> {
         let mut taken = 0;
         while self.current.is_none() {
             let rest = &bytes[taken..];
@@ -237,7 +253,7 @@ impl<H> Reader<H> {
             }
         }
         let Some((head, mut body)) = self.current.take() else { return Ok((taken, None)) };
-        taken += body.feed(&bytes[taken..])?;
+        taken += body.feed_to(&bytes[taken..], &mut |piece| sink(&head, piece))?;
         if body.is_complete() {
             return Ok((taken, Some(Message { head, body_bytes: body.content_bytes() })));
         }

@@ -4,31 +4,46 @@
 //! anywhere: load, workers, the reference relay, the paired comparison. See
 //! `README.md` beside this file for what the figures mean.
 
+mod again;
 mod body;
+mod cold;
+mod compare;
 mod configurations;
 mod cpu;
 mod exchange;
+mod fork;
+mod freeze;
 mod goals;
 mod http;
 mod idle;
+mod launch;
 mod load;
+mod machine;
 mod namespace;
 mod pace;
+mod pages;
 mod peer;
 mod peers;
 mod private_dir;
+mod probe;
 mod process;
+mod progress;
 mod relay;
 mod report;
 mod scratch;
 mod serve;
 mod soak;
 mod splice;
+mod stack;
 mod stats;
+mod stop;
+mod study;
 mod subjects;
 mod tally;
 mod target;
 mod verdict;
+mod warm;
+mod websocket;
 
 use std::future::Future;
 use std::io::{self, Write as _};
@@ -49,14 +64,22 @@ struct Cli {
 enum Command {
     /// Send requests in a closed loop and report latency; fails if any request failed.
     Load(load::LoadArgs),
-    /// Answer requests on a Unix socket; the path says how: `/b/<bytes>`, `/c/<chunked bytes>`, `/h/<fields>`.
+    /// Answer requests; the path says how: `/b/<bytes>`, `/c/<chunked bytes>`, `/h/<fields>`, pages of scenarios.
     Serve(serve::ServeArgs),
     /// Copy bytes between TCP connections and Unix sockets without reading them.
     Relay(relay::RelayArgs),
     /// Measure CPU per request of warmfront and its peers, in interleaved rounds, and judge it.
     Peers(Box<peers::PeersArgs>),
-    /// Merge reports of `peers` and show them.
-    Report(peers::ReportArgs),
+    /// Start an app from nothing again and again, and say what each phase of a start takes.
+    Cold(Box<cold::ColdArgs>),
+    /// Measure an app directly, behind warmfront and behind other proxies: cold, warm and after a crash.
+    Compare(Box<compare::CompareArgs>),
+    /// Freeze an app and let it go on, and say what the first requests behind that see.
+    Freeze(Box<freeze::FreezeArgs>),
+    /// Send scenarios by a schedule (open loop) to an app that is cold, warm or thawed, or search the rate it holds.
+    Warm(Box<warm::WarmArgs>),
+    /// Merge files of earlier measurements and show them again.
+    Report(again::ReportArgs),
     /// Storm warmfront with requests in front of workers that fail in every way, and judge what came out.
     Soak(soak::SoakArgs),
     /// Be such a worker.
@@ -98,7 +121,11 @@ fn run(command: Command) -> io::Result<bool> {
             }
             until_signal(peers::run(&args))?.ok_or_else(interrupted)
         }
-        Command::Report(args) => peers::merge(&args),
+        Command::Cold(args) => cold::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Freeze(args) => freeze::run(&args),
+        Command::Warm(args) => warm::run(&args),
+        Command::Report(args) => again::run(&args),
         Command::Soak(args) => until_signal(soak::run(&args))?.ok_or_else(interrupted),
         Command::Misbehave(args) => until_signal(soak::worker::run(&args)).map(|_| true),
         Command::Rss(args) => print(&idle::rss(&args)?).map(|()| true),

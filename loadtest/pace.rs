@@ -100,16 +100,27 @@ impl Due {
 }
 
 /// A timer of the kernel: the runtime's own counts milliseconds, and requests are due 0.2 ms apart.
-struct Timer(AsyncFd<OwnedFd>);
+pub(crate) struct Timer(AsyncFd<OwnedFd>);
 
 impl Timer {
-    fn new() -> io::Result<Self> {
+    /// A timer that is not set.
+    ///
+    /// # Errors
+    /// The system gives none.
+    pub(crate) fn new() -> io::Result<Self> {
         let timer =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         registered(timer).map(Self)
     }
 
-    async fn wait_until(&self, due: Instant) -> io::Result<()> {
+    /// Returns at `due`, at once if that has passed.
+    ///
+    /// # Errors
+    /// The system refuses.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, it can be waited for again.
+    pub(crate) async fn wait_until(&self, due: Instant) -> io::Result<()> {
         let left = due.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(());

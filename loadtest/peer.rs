@@ -1,4 +1,4 @@
-//! The worker's end of a connection: registered for bytes to read, and for room to write only while
+//! The worker's end of a connection, of whatever family: registered for bytes to read, and for room to write only while
 //! there is none.
 //!
 //! A stream that is always registered for both, as tokio's is, has its owner woken whenever the
@@ -6,19 +6,19 @@
 //! requests. Common app servers (libuv's, Python's) register as this one does.
 
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll, ready};
 
+use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// One accepted connection.
-pub(crate) struct Peer(AsyncFd<UnixStream>);
+pub(crate) struct Peer(AsyncFd<Socket>);
 
 impl Peer {
     /// Takes over what tokio has accepted.
-    pub(crate) fn new(accepted: tokio::net::UnixStream) -> io::Result<Self> {
-        registered(accepted.into_std()?, Interest::READABLE).map(Self)
+    pub(crate) fn new(accepted: impl Into<Socket>) -> io::Result<Self> {
+        registered(accepted.into(), Interest::READABLE).map(Self)
     }
 
     /// Reads once; zero at the end.
@@ -65,6 +65,6 @@ impl Peer {
     deprecated,
     reason = "its successor is unsafe for types that lie about their descriptor; std's does not"
 )]
-fn registered(stream: UnixStream, interest: Interest) -> io::Result<AsyncFd<UnixStream>> {
+fn registered(stream: Socket, interest: Interest) -> io::Result<AsyncFd<Socket>> {
     AsyncFd::with_interest(stream, interest)
 }

@@ -2,21 +2,24 @@
 //!
 //! The path says what the answer looks like, so that one worker serves every
 //! cell: `/b/<n>` is n bytes with a Content-Length, `/c/<n>` n bytes in four
-//! chunks, `/c/<n>/<k>` in k, `/h/<k>` 1 KiB with k more header fields, anything
-//! else the default. Requests are read to their end and thrown away.
+//! chunks, `/c/<n>/<k>` in k, `/h/<k>` 1 KiB with k more header fields, what scenarios
+//! ask for is in `pages.rs`, anything else the default. Requests are read to their
+//! end; what is not sent back is thrown away.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::task::ready;
 
 use clap::Args;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::task::LocalSet;
 
 use crate::http::{Message, Reader, Request, parse_request};
+use crate::pages::{self, ECHO_BYTES_MAX, Page};
 use crate::peer::Peer;
 use crate::scratch::with_scratch;
 
@@ -40,14 +43,26 @@ const SMALL_BYTES: usize = 1024;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServeArgs {
     /// Socket to create; one that is left over from before is replaced.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) unix: PathBuf,
+    #[arg(long, value_name = "PATH", required_unless_present = "listen")]
+    pub(crate) unix: Option<PathBuf>,
+    /// Loopback ADDRESS:PORT to listen on as well, or instead.
+    #[arg(long, value_name = "ADDRESS", value_parser = loopback)]
+    pub(crate) listen: Option<SocketAddr>,
     /// Content of the default answer, in bytes.
     #[arg(long, default_value_t = SMALL_BYTES)]
     pub(crate) body_bytes: usize,
     /// Send the default answer in four chunks.
     #[arg(long)]
     pub(crate) chunked: bool,
+}
+
+/// A worker of a measurement is nobody else's server.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|_| format!("`{text}` is no ADDRESS:PORT"))?;
+    match address.ip().is_loopback() {
+        true => Ok(address),
+        false => Err(format!("{address} can be reached from elsewhere; listen on 127.0.0.1 or [::1]")),
+    }
 }
 
 /// What an answer looks like.
@@ -166,28 +181,69 @@ impl Answers {
 /// # Errors
 /// The socket cannot be created.
 pub(crate) async fn run(args: &ServeArgs) -> io::Result<()> {
-    match std::fs::remove_file(&args.unix) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(&args.unix)?;
     let default = if args.chunked {
         Shape::Chunked { bytes: args.body_bytes, chunks: CHUNKS }
     } else {
         Shape::Length { bytes: args.body_bytes, extra_fields: 0 }
     };
-    LocalSet::new().run_until(accept_all(listener, default)).await
+    let unix = args.unix.as_ref().map(|path| {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        UnixListener::bind(path)
+    });
+    let listeners = Listeners {
+        unix: unix.transpose()?,
+        tcp: match args.listen {
+            Some(address) => Some(TcpListener::bind(address).await?),
+            None => None,
+        },
+    };
+    LocalSet::new().run_until(accept_all(listeners, default)).await
+}
+
+/// Where connections come from; at least one.
+struct Listeners {
+    unix: Option<UnixListener>,
+    tcp: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Cancel safe, as both of its waits are.
+    async fn accept(&self) -> io::Result<Peer> {
+        let unix = async {
+            match &self.unix {
+                Some(listener) => Peer::new(listener.accept().await?.0.into_std()?),
+                None => std::future::pending().await,
+            }
+        };
+        let tcp = async {
+            match &self.tcp {
+                Some(listener) => {
+                    let stream = listener.accept().await?.0;
+                    stream.set_nodelay(true)?;
+                    Peer::new(stream.into_std()?)
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            peer = unix => peer,
+            peer = tcp => peer,
+        }
+    }
 }
 
 /// Must run inside a [`LocalSet`].
-async fn accept_all(listener: UnixListener, default: Shape) -> io::Result<()> {
+async fn accept_all(listeners: Listeners, default: Shape) -> io::Result<()> {
     let answers = Rc::new(Answers { default, ready: std::cell::RefCell::default() });
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
+        match listeners.accept().await {
+            Ok(peer) => {
                 // A connection that breaks is the proxy's to notice and the client's to count.
                 let answers = Rc::clone(&answers);
-                tokio::task::spawn_local(async move { serve_connection(Peer::new(stream)?, &answers).await });
+                tokio::task::spawn_local(async move { serve_connection(peer, &answers).await });
             }
             // Out of descriptors, or the peer gave up: others may still be served.
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
@@ -197,13 +253,20 @@ async fn accept_all(listener: UnixListener, default: Shape) -> io::Result<()> {
 
 async fn serve_connection(mut stream: Peer, answers: &Answers) -> io::Result<()> {
     let mut reader = Reader::new(parse_request);
-    let mut asked: Vec<Message<Request>> = Vec::new();
+    let mut asked: Vec<Asked> = Vec::new();
+    let mut content = Vec::new();
     loop {
-        if !read_some(&mut stream, &mut reader, &mut asked).await? {
+        if !read_some(&mut stream, &mut reader, &mut asked, &mut content).await? {
             return Ok(());
         }
-        for Message { head, .. } in asked.drain(..) {
-            answers.of(&head.path).send(&mut stream, head.is_head).await?;
+        for Asked { message: Message { head, body_bytes }, content } in asked.drain(..) {
+            match Page::of(&head.path) {
+                None => answers.of(&head.path).send(&mut stream, head.is_head).await?,
+                Some(Page::Echo) => {
+                    return pages::echo(&mut stream, head.websocket_key.as_deref()).await;
+                }
+                Some(page) => page.send(&mut stream, &head, body_bytes, content).await?,
+            }
             if !head.keeps_alive {
                 return stream.finish();
             }
@@ -211,11 +274,19 @@ async fn serve_connection(mut stream: Peer, answers: &Answers) -> io::Result<()>
     }
 }
 
+/// A whole request.
+struct Asked {
+    message: Message<Request>,
+    /// Its content, where the page sends it back.
+    content: Vec<u8>,
+}
+
 /// One read; whole requests in it are added to `asked`. False at the end of the connection.
 async fn read_some(
     stream: &mut Peer,
     reader: &mut Reader<Request>,
-    asked: &mut Vec<Message<Request>>,
+    asked: &mut Vec<Asked>,
+    content: &mut Vec<u8>,
 ) -> io::Result<bool> {
     poll_fn(|cx| {
         with_scratch(|scratch| {
@@ -223,9 +294,16 @@ async fn read_some(
             let mut bytes = &scratch[..count];
             let is_open = !bytes.is_empty();
             while !bytes.is_empty() {
-                let (taken, message) =
-                    reader.feed(bytes).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why.0))?;
-                asked.extend(message);
+                let mut keep = |head: &Request, piece: &[u8]| {
+                    if Page::of(&head.path) == Some(Page::Json) {
+                        let room = ECHO_BYTES_MAX.saturating_sub(content.len());
+                        content.extend_from_slice(&piece[..piece.len().min(room)]);
+                    }
+                };
+                let (taken, message) = reader
+                    .feed_to(bytes, &mut keep)
+                    .map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why.0))?;
+                asked.extend(message.map(|message| Asked { message, content: std::mem::take(content) }));
                 bytes = &bytes[taken..];
             }
             std::task::Poll::Ready(Ok(is_open))
@@ -244,9 +322,9 @@ pub(crate) mod tests {
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             LocalSet::new().block_on(&runtime, async {
-                let listener = UnixListener::bind(path).unwrap();
+                let listeners = Listeners { unix: Some(UnixListener::bind(path).unwrap()), tcp: None };
                 tell.send(()).unwrap();
-                accept_all(listener, Shape::Length { bytes: SMALL_BYTES, extra_fields: 0 }).await
+                accept_all(listeners, Shape::Length { bytes: SMALL_BYTES, extra_fields: 0 }).await
             })
         });
         told.recv().unwrap();

@@ -27,6 +27,12 @@ impl Spread {
     }
 }
 
+/// What so many of the figures lie under, for each of `shares`. `None` without figures.
+pub(crate) fn quantiles<const N: usize>(mut values: Vec<f64>, shares: [f64; N]) -> Option<[f64; N]> {
+    values.sort_by(f64::total_cmp);
+    (!values.is_empty()).then(|| shares.map(|share| quantile(&values, share)))
+}
+
 /// Between the two neighbours of the place, in proportion. `sorted` must not be empty.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
@@ -65,6 +71,12 @@ mod tests {
         assert_eq!((spread.q1, spread.median, spread.q3), (1.25, 1.5, 1.75));
         let spread = Spread::of(vec![7.0]).unwrap();
         assert_eq!((spread.min, spread.q1, spread.median, spread.max), (7.0, 7.0, 7.0, 7.0));
+    }
+
+    #[test]
+    fn quantiles_need_no_order_but_figures() {
+        assert_eq!(quantiles(vec![3.0, 1.0, 2.0], [0.0, 0.75, 1.0]), Some([1.0, 2.5, 3.0]));
+        assert_eq!(quantiles(vec![], [0.5]), None);
     }
 
     #[test]

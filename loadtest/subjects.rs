@@ -16,6 +16,7 @@ use crate::configurations::{self, Terms};
 use crate::cpu;
 use crate::namespace::{AS_CHOSEN, AS_IT_COMES};
 use crate::process::{Cpu, Process, command, find_program, version_line};
+use crate::target::Target;
 
 /// How long a subject may take to accept its first connection.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,11 +48,11 @@ pub(crate) enum Kind {
 pub(crate) struct Build {
     /// What to call it.
     pub(crate) name: String,
-    program: PathBuf,
+    pub(crate) program: PathBuf,
     /// Arguments of `run` that replace ours.
-    args: Vec<String>,
+    pub(crate) args: Vec<String>,
     /// Settings by environment.
-    environment: Vec<(String, String)>,
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 const PEERS: [(&str, Kind); 8] = [
@@ -227,8 +228,9 @@ impl Launch {
 
 fn launch(kind: &Kind, stage: &Stage, port: u16, dir: &Path) -> Result<Launch, String> {
     let listen = [AS_IT_COMES, AS_CHOSEN].map(|address| SocketAddr::from((address, port)));
+    let workers: Vec<Target> = stage.sockets.iter().cloned().map(Target::Unix).collect();
     let terms = Terms {
-        sockets: &stage.sockets,
+        workers: &workers,
         listen: &listen,
         threads: stage.threads,
         slots: stage.slots,

@@ -41,7 +41,8 @@ impl ErrorKind {
         Self::BodyLength,
     ];
 
-    const fn name(self) -> &'static str {
+    /// What it is called in reports.
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
             Self::Reset => "reset",
@@ -259,7 +260,12 @@ mod tests {
     #[test]
     fn a_merge_keeps_the_first_detail_and_all_counts() {
         let (mut a, mut b) = (Tally::new(), Tally::new());
-        a.add(&Exchanged { body_bytes: 10, latency: Duration::from_micros(100), delay: None });
+        a.add(&Exchanged {
+            body_bytes: 10,
+            latency: Duration::from_micros(100),
+            service: Duration::ZERO,
+            delay: None,
+        });
         a.add_connection(7);
         b.add_connection(3);
         b.fail(ErrorKind::Eof, "early".into());

@@ -5,8 +5,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::peers::cells::{Cell, Setting};
-use crate::peers::{Congestion, Layout, PeersArgs, progress};
+use crate::peers::{Congestion, Layout, PeersArgs};
 use crate::process::{Cpu, Process, command, output};
+use crate::progress::{Progress, say};
 use crate::report::{CellResult, Report, Sample};
 use crate::subjects::{Kind, Stage, Subject};
 
@@ -64,24 +65,29 @@ impl<'a> Bench<'a> {
         }
         let able = self.warm_up(&mut subjects, cells, report).await;
         let mut results: Vec<CellResult> = cells.iter().map(empty_result).collect();
+        let runs: usize = able.iter().map(Vec::len).sum();
+        let progress = Progress::new(u64::from(self.args.rounds) * runs as u64);
         for round in 0..self.args.rounds as usize {
             for ((cell, result), able) in cells.iter().zip(&mut results).zip(&able) {
                 for turn in 0..able.len() {
                     // Another one goes first in each round: no place in the order is always the same subject's.
                     let subject = &subjects[able[(turn + round) % able.len()]];
                     let place = format!("round {}/{} {}", round + 1, self.args.rounds, cell.name);
+                    progress.step(&format!("{place} {}", subject.name()));
                     let sample = self.run_load(subject, cell, self.args.requests).await;
                     match &sample {
                         Ok(sample) => {
                             let (cpu, failed) = (sample.cpu_us, sample.failed);
-                            progress(&format!("{place} {}: {cpu:.2} us, {failed} failed", subject.name()));
+                            progress
+                                .say(&format!("{place} {}: {cpu:.2} us, {failed} failed", subject.name()));
                         }
-                        Err(why) => progress(&format!("{place} {}: not measured: {why}", subject.name())),
+                        Err(why) => progress.say(&format!("{place} {}: not measured: {why}", subject.name())),
                     }
                     result.runs.entry(subject.name().to_owned()).or_default().push(sample.ok());
                 }
             }
         }
+        progress.finish();
         for subject in &mut subjects {
             if let Some(reason) = subject.failure() {
                 report.miss(subject.name(), None, reason);
@@ -99,7 +105,7 @@ impl<'a> Bench<'a> {
     ) -> Vec<Vec<usize>> {
         let mut able = vec![Vec::new(); cells.len()];
         for (place, subject) in subjects.iter_mut().enumerate() {
-            progress(&format!("warming {}", subject.name()));
+            say(&format!("warming {}", subject.name()));
             for (cell, able) in cells.iter().zip(&mut able) {
                 if !cell.includes(&subject.kind) {
                     continue;

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::idle::open_all;
 use crate::namespace::AS_IT_COMES;
 use crate::peers::bench::start_workers;
-use crate::peers::progress;
+use crate::progress::say;
 use crate::report::{Footprint, Report};
 use crate::stats::median;
 use crate::subjects::{Kind, Stage, Subject};
@@ -33,7 +33,7 @@ pub(crate) async fn measure(kinds: &[Kind], stage: &Stage, report: &mut Report) 
     fs::create_dir_all(&stage.dir)?;
     let _workers = start_workers(&mut stage, 2, None).await?;
     for kind in kinds.iter().filter(|kind| !kind.is_for_bodies()) {
-        progress(&format!("footprint of {}", kind.name()));
+        say(&format!("footprint of {}", kind.name()));
         match of(kind, &stage, report).await {
             Ok(footprint) => report.footprints.push(footprint),
             Err(reason) => report.miss(kind.name(), Some("footprint"), reason),

@@ -20,11 +20,16 @@ use crate::peers::bench::Bench;
 use crate::peers::cells::{Cell, Cells, Setting};
 use crate::private_dir::PrivateDir;
 use crate::process::find_program;
+use crate::progress::say;
 use crate::report::html::page;
 use crate::report::sections::{Comparison, tables, to_markdown, to_text};
 use crate::report::{Missing, Report, SubjectFacts};
+use crate::study::output::StudyOutput;
 use crate::subjects::{Build, Kind, Stage, Subject};
 use crate::verdict;
+
+/// By how much CPU per request may get worse, unless told otherwise.
+const THRESHOLD: f64 = 0.08;
 
 /// Flags of `peers`.
 #[derive(Args, Clone, Debug)]
@@ -77,34 +82,11 @@ pub(crate) struct PeersArgs {
 /// Where a report goes and what it is held against.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct OutputArgs {
-    /// Write everything, each run included, to this file.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
-    /// Write the tables to this file.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) markdown: Option<PathBuf>,
-    /// Write tables and plots to this file, as one page.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) html: Option<PathBuf>,
-    /// Fail if CPU per request, as a share of a peer's, got worse since this report (a file of --json).
-    #[arg(long, value_name = "FILE")]
-    pub(crate) compare: Option<PathBuf>,
-    /// By how much it may get worse.
-    #[arg(long, default_value = "8%", value_parser = verdict::parse_threshold)]
-    pub(crate) threshold: f64,
+    #[command(flatten)]
+    pub(crate) shared: StudyOutput,
     /// Whose CPU is the unit of --compare.
     #[arg(long, default_value = "relay")]
     pub(crate) against: Kind,
-}
-
-/// Flags of `report`.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct ReportArgs {
-    /// Reports to merge: further cells, further rounds.
-    #[arg(required = true)]
-    pub(crate) files: Vec<PathBuf>,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
 }
 
 /// Which CPUs are whose.
@@ -170,7 +152,7 @@ impl PeersArgs {
 /// Dropping the future ends all children.
 pub(crate) async fn run(args: &PeersArgs) -> io::Result<bool> {
     // Read first: an hour of measuring for a file that is not there would be a pity.
-    let old = args.output.compare.as_deref().map(Report::read).transpose()?;
+    let old = args.output.shared.compare.as_deref().map(Report::read).transpose()?;
     let deadline = Instant::now() + Duration::from_secs(args.limit_s);
     if args.layout == Layout::Pinned {
         check_pinning()?;
@@ -206,45 +188,31 @@ pub(crate) async fn run(args: &PeersArgs) -> io::Result<bool> {
     finish(&report, &args.output, old.as_ref()).map(|is_fine| is_fine && is_complete)
 }
 
-/// Merges reports and shows them. False if something got worse.
+/// Writes what was asked for. False if something got worse than in `old`, or nothing could be compared.
 ///
 /// # Errors
-/// A file cannot be read or written.
-pub(crate) fn merge(args: &ReportArgs) -> io::Result<bool> {
-    let old = args.output.compare.as_deref().map(Report::read).transpose()?;
-    let mut merged: Option<Report> = None;
-    for file in &args.files {
-        let report = Report::read(file)?;
-        match &mut merged {
-            Some(merged) => merged.merge(report),
-            None => merged = Some(report),
-        }
-    }
-    merged.map_or(Ok(true), |report| finish(&report, &args.output, old.as_ref()))
-}
-
-/// Writes what was asked for. False if something got worse than in `old`, or nothing could be compared.
-fn finish(report: &Report, output: &OutputArgs, old: Option<&Report>) -> io::Result<bool> {
+/// A file cannot be written.
+pub(crate) fn finish(report: &Report, output: &OutputArgs, old: Option<&Report>) -> io::Result<bool> {
     let goals = Goals::ours().map_err(io::Error::other)?;
     let comparison = old.map(|old| Comparison {
         against: output.against.name().to_owned(),
-        threshold: output.threshold,
+        threshold: output.shared.threshold.unwrap_or(THRESHOLD),
         changes: verdict::changes(old, report, output.against.name()),
     });
     let tables = tables(report, &goals, comparison.as_ref());
     io::stdout().lock().write_all(to_text(&tables).as_bytes())?;
-    if let Some(path) = &output.json {
+    if let Some(path) = &output.shared.json {
         fs::write(path, format!("{:#}\n", report.to_json()))?;
     }
-    if let Some(path) = &output.markdown {
+    if let Some(path) = &output.shared.markdown {
         fs::write(path, to_markdown(&tables))?;
     }
-    if let Some(path) = &output.html {
+    if let Some(path) = &output.shared.html {
         fs::write(path, page(report, &tables, &goals.judge(report)))?;
     }
     let Some(comparison) = comparison else { return Ok(true) };
     if comparison.changes.is_empty() {
-        progress(&format!("no cell was measured beside {} in both reports", comparison.against));
+        say(&format!("no cell was measured beside {} in both reports", comparison.against));
     }
     let is_worse = comparison.changes.iter().any(|change| change.is_worse(comparison.threshold));
     Ok(!is_worse && !comparison.changes.is_empty())
@@ -348,9 +316,4 @@ impl Report {
             self.not_measured.push(missing);
         }
     }
-}
-
-fn progress(line: &str) {
-    // Nobody listening is no reason to stop measuring.
-    let _ = writeln!(io::stderr().lock(), "{line}");
 }

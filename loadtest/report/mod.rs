@@ -3,23 +3,46 @@
 //! The file is the truth: tables, plots and verdicts are made from it again, so that
 //! runs of different cells can be one report and an old report can be compared with.
 
+pub(crate) mod draw;
 pub(crate) mod figures;
 pub(crate) mod html;
 mod plots;
 pub(crate) mod sections;
+pub(crate) mod shell;
 pub(crate) mod table;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::SystemTime;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::machine;
+
 /// Written by one version of this program, readable by those that know the same number.
 const FORMAT: u32 = 1;
+
+/// Reads a file of this program that says which `format` it has.
+///
+/// # Errors
+/// It cannot be read, or is of another format; the file is named.
+pub(crate) fn read_format<T: DeserializeOwned>(path: &Path, format: u32) -> io::Result<T> {
+    let wrong =
+        |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {why}", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let value: Value = serde_json::from_str(&text)
+        .map_err(|error| wrong(format!("no JSON ({error}); give a file that --json wrote")))?;
+    // Before its fields: those of another format are others.
+    match value["format"].as_u64() {
+        Some(found) if found == u64::from(format) => {}
+        Some(found) => return Err(wrong(format!("format {found}, not {format}; measure again"))),
+        None => return Err(wrong("no file of this program: it names no format".into())),
+    }
+    serde_json::from_value(value).map_err(|error| wrong(error.to_string()))
+}
 
 /// A measurement, or several merged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +58,7 @@ pub(crate) struct Report {
 
 /// Who was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct SubjectFacts {
     pub(crate) name: String,
     pub(crate) version: String,
@@ -46,6 +70,7 @@ pub(crate) struct SubjectFacts {
 
 /// Who was not, where, and why.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Missing {
     pub(crate) subject: String,
     /// Everywhere if `None`.
@@ -145,26 +170,7 @@ impl Footprint {
 impl Report {
     /// A report of a run on this machine; facts that cannot be read are said to be unknown.
     pub(crate) fn here(more: Vec<(String, String)>) -> Self {
-        let read = |path: &str| {
-            fs::read_to_string(Path::new(path)).map_or("unknown".into(), |text| text.trim().to_owned())
-        };
-        let cpu = read("/proc/cpuinfo");
-        let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
-        let cores = std::thread::available_parallelism().map_or(0, usize::from);
-        let memory = read("/proc/meminfo");
-        let memory =
-            memory.lines().next().and_then(|line| line.strip_prefix("MemTotal:")).unwrap_or("unknown");
-        let mut facts: Vec<(String, String)> = [
-            ("date", humantime::format_rfc3339_seconds(SystemTime::now()).to_string()),
-            ("cpu", format!("{} x {cores}", model.trim_start_matches(['\t', ' ', ':']))),
-            ("memory", memory.trim().to_owned()),
-            ("kernel", read("/proc/sys/kernel/osrelease")),
-            ("load average", read("/proc/loadavg")),
-            ("command", std::env::args().collect::<Vec<_>>().join(" ")),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into();
-        facts.extend(more);
+        let facts = machine::facts(more);
         Self { format: FORMAT, machines: vec![facts], ..Self::default() }
     }
 
@@ -173,14 +179,7 @@ impl Report {
     /// # Errors
     /// It cannot be read, or is of another format.
     pub(crate) fn read(path: &Path) -> io::Result<Self> {
-        let wrong =
-            |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {why}", path.display()));
-        let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        let report: Self = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-        if report.format != FORMAT {
-            return Err(wrong(format!("format {}, not {FORMAT}; measure again", report.format)));
-        }
-        Ok(report)
+        read_format(path, FORMAT)
     }
 
     /// Everything, with a summary in front for those who want figures only.

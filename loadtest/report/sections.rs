@@ -3,7 +3,7 @@
 use crate::goals::{Goals, Outcome};
 use crate::report::figures::mean_over_cells;
 use crate::report::table::{Field, Table, Tone};
-use crate::report::{CellResult, Report, Sample};
+use crate::report::{CellResult, Missing, Report, Sample, SubjectFacts};
 use crate::stats::{Spread, median};
 use crate::verdict::Change;
 
@@ -21,8 +21,8 @@ pub(crate) struct Comparison {
 
 /// Everything that is said, in the order in which it is said.
 pub(crate) fn tables(report: &Report, goals: &Goals, comparison: Option<&Comparison>) -> Vec<Table> {
-    let mut tables = vec![machine(report), subjects(report)];
-    tables.extend(missing(report));
+    let mut tables = vec![facts(&report.machines), subjects(&report.subjects)];
+    tables.extend(missing(&report.not_measured));
     tables.extend(goal_table(&goals.judge(report)));
     tables.extend(comparison.map(changes));
     let present: Vec<&str> = report.names();
@@ -42,9 +42,10 @@ pub(crate) fn tables(report: &Report, goals: &Goals, comparison: Option<&Compari
     tables
 }
 
-fn machine(report: &Report) -> Table {
-    let first = report.machines.first().map_or(&[][..], Vec::as_slice);
-    let rows = report.machines.iter().enumerate().flat_map(|(run, facts)| {
+/// What figures depend on besides the programs; one entry of `runs` per run.
+pub(crate) fn facts(runs: &[Vec<(String, String)>]) -> Table {
+    let first = runs.first().map_or(&[][..], Vec::as_slice);
+    let rows = runs.iter().enumerate().flat_map(|(run, facts)| {
         // Of a merged run only what is not like the first.
         facts.iter().filter(move |fact| run == 0 || !first.contains(fact)).map(move |(name, value)| {
             vec![Field::new((run + 1).to_string()), Field::new(name), Field::new(value)]
@@ -58,9 +59,9 @@ fn machine(report: &Report) -> Table {
     }
 }
 
-fn subjects(report: &Report) -> Table {
-    let rows = report
-        .subjects
+/// Who was measured.
+pub(crate) fn subjects(subjects: &[SubjectFacts]) -> Table {
+    let rows = subjects
         .iter()
         .map(|subject| vec![Field::new(&subject.name), Field::new(&subject.version)])
         .collect();
@@ -72,9 +73,9 @@ fn subjects(report: &Report) -> Table {
     }
 }
 
-fn missing(report: &Report) -> Option<Table> {
-    let rows: Vec<_> = report
-        .not_measured
+/// Who was not, where, and why; `None` if nothing is missing.
+pub(crate) fn missing(not_measured: &[Missing]) -> Option<Table> {
+    let rows: Vec<_> = not_measured
         .iter()
         .map(|missing| {
             let place = missing.cell.clone().unwrap_or_else(|| "everything".into());
@@ -369,8 +370,8 @@ pub(crate) fn to_markdown(tables: &[Table]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Footprint;
     use crate::report::tests::{report, sample};
-    use crate::report::{Footprint, Missing};
 
     fn full() -> Report {
         let mut all = report(&[

@@ -13,6 +13,8 @@ pub(crate) enum Tone {
     Bad,
     /// Nothing measured.
     Faint,
+    /// A picture made of letters.
+    Drawing,
 }
 
 /// One cell of a table.
@@ -112,33 +114,50 @@ impl Table {
         out
     }
 
-    /// For HTML.
+    /// For HTML. What is wider than the window moves inside its own frame, by keys as well.
     pub(crate) fn to_html(&self) -> String {
-        let mut out = format!("<h2>{}</h2>\n", escaped(&self.title));
+        let title = escaped(&self.title);
+        let mut out = format!("<section>\n<h2>{title}</h2>\n");
         if !self.note.is_empty() {
             let _ = writeln!(out, "<p>{}</p>", escaped(&self.note));
         }
-        out += "<div class=\"scroll\"><table>\n<tr>";
-        self.header.iter().for_each(|text| out += &format!("<th>{}</th>", escaped(text)));
-        out += "</tr>\n";
+        let _ = write!(
+            out,
+            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{title}\"><table>\n\
+             <caption>{title}</caption>\n<thead><tr>"
+        );
+        self.header
+            .iter()
+            .for_each(|text| out += &format!("<th scope=\"col\"><span>{}</span></th>", escaped(text)));
+        out += "</tr></thead>\n<tbody>\n";
         for row in &self.rows {
             out += "<tr>";
-            for field in row {
+            for (place, field) in row.iter().enumerate() {
+                // The first names its row.
+                let (element, scope) = if place == 0 { ("th", " scope=\"row\"") } else { ("td", "") };
                 let class = match field.tone {
                     Tone::Plain => "",
                     Tone::Good => " class=\"good\"",
                     Tone::Bad => " class=\"bad\"",
                     Tone::Faint => " class=\"faint\"",
+                    Tone::Drawing => " class=\"drawing\"",
                 };
-                let _ = write!(out, "<td{class}>{}", escaped(&field.text));
+                let text = escaped(&field.text);
+                // Read aloud, a picture of letters is noise.
+                let text = match field.tone {
+                    Tone::Drawing => format!("<span aria-hidden=\"true\">{text}</span>"),
+                    _ if place == 0 => format!("<span>{text}</span>"),
+                    _ => text,
+                };
+                let _ = write!(out, "<{element}{scope}{class}>{text}");
                 if !field.aside.is_empty() {
                     let _ = write!(out, " <small>{}</small>", escaped(&field.aside));
                 }
-                out += "</td>";
+                let _ = write!(out, "</{element}>");
             }
             out += "</tr>\n";
         }
-        out + "</table></div>\n"
+        out + "</tbody></table></div>\n</section>\n"
     }
 }
 

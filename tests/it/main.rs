@@ -7,6 +7,8 @@ mod affinity;
 mod baselines;
 mod cli;
 mod clients;
+#[cfg(feature = "loadtest")]
+mod cold;
 mod emulate;
 mod engine;
 mod express;
@@ -32,5 +34,7 @@ mod table;
 mod targets;
 mod traces;
 mod upgrade;
+#[cfg(feature = "loadtest")]
+mod warm;
 mod watch;
 mod worker_output;

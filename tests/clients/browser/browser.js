@@ -95,9 +95,14 @@ const deeds = {
     return faults;
   },
 
-  /** What would keep somebody from using the page. */
-  async audit() {
-    return { complaints: [...await audited(), ...await page.evaluate(look)] };
+  /** What would keep somebody from using the page, which must have something of each of these roles. */
+  async audit({ roles = ['table', 'image', 'log', 'region'] }) {
+    return { complaints: [...await audited(roles), ...await page.evaluate(look)] };
+  },
+
+  /** How many drawings are seen, and what would keep somebody from reading them. */
+  async drawings() {
+    return page.evaluate(drawn);
   },
 };
 
@@ -118,7 +123,7 @@ function focused() {
 }
 
 /** What Chromium tells screen readers, held against what they need. */
-async function audited() {
+async function audited(roles) {
   const session = await page.context().newCDPSession(page);
   const { nodes } = await session.send('Accessibility.getFullAXTree');
   const seen = nodes.filter((node) => !node.ignored)
@@ -140,7 +145,7 @@ async function audited() {
     before = level;
   }
   if (before === 0) complaints.push('no heading');
-  for (const role of ['table', 'image', 'log', 'region']) {
+  for (const role of roles) {
     if (!seen.some((one) => one.role === role)) complaints.push(`no ${role}`);
   }
   return complaints;
@@ -191,6 +196,62 @@ function look() {
   if (!document.documentElement.lang) complaints.push('no language');
   if (document.documentElement.scrollWidth > innerWidth) complaints.push(`wider than the window: ${document.documentElement.scrollWidth}`);
   return complaints;
+}
+
+/** Runs in the page: marks and letters of every drawing, whether they are seen, inside, and clear of each other. */
+function drawn() {
+  const complaints = [];
+  const canvas = Object.assign(document.createElement('canvas'), { width: 1, height: 1 }).getContext('2d', { willReadFrequently: true });
+  const luminance = (color) => {
+    canvas.fillStyle = color;
+    canvas.fillRect(0, 0, 1, 1);
+    const [x, y, z] = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3)
+      .map((part) => (part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const ground = luminance(getComputedStyle(document.body).backgroundColor);
+  const contrast = (color) => {
+    const one = luminance(color);
+    return (Math.max(one, ground) + 0.05) / (Math.min(one, ground) + 0.05);
+  };
+  const isInside = (box, frame) => box.left >= frame.left - 1 && box.right <= frame.right + 1
+    && box.top >= frame.top - 1 && box.bottom <= frame.bottom + 1;
+  const seen = [...document.querySelectorAll('svg[role=img]')].filter((svg) => svg.checkVisibility());
+  for (const svg of seen) {
+    const name = svg.querySelector('title')?.textContent ?? '';
+    const complain = (what) => complaints.push(`${name}: ${what}`);
+    if (!name || (svg.getAttribute('aria-label') ?? '').length < name.length + 10) complain('too little is said of it');
+    const frame = svg.getBoundingClientRect();
+    let marks = 0;
+    for (const node of svg.querySelectorAll('path, polyline, polygon, circle, rect, line')) {
+      const style = getComputedStyle(node);
+      const painted = ['fill', 'stroke'].find((paint) => /--(hue|phase)/.test(node.getAttribute(paint) ?? ''));
+      const color = painted && style[painted];
+      const box = node.getBoundingClientRect();
+      if (!isInside(box, frame)) complain(`something is outside: ${node.outerHTML.slice(0, 90)}`);
+      if (!color) continue;
+      if (box.width > 0 || box.height > 0) marks += 1;
+      if (contrast(color) < 3) complain(`contrast ${contrast(color).toFixed(2)} of ${color}`);
+    }
+    if (marks < 3) complain(`${marks} marks`);
+    const letters = [...svg.querySelectorAll('text')].filter((text) => text.textContent.trim());
+    const boxes = letters.map((text) => text.getBoundingClientRect());
+    if (letters.length < 4) complain(`${letters.length} labels`);
+    letters.forEach((text, one) => {
+      const said = text.textContent.trim();
+      if (!isInside(boxes[one], frame)) complain(`outside: ${said}`);
+      const scale = frame.width / svg.viewBox.baseVal.width;
+      const size = parseFloat(getComputedStyle(text).fontSize) * scale;
+      if (size < 10) complain(`letters of ${size.toFixed(1)}: ${said}`);
+      if (contrast(getComputedStyle(text).fill) < 4.5) complain(`contrast of ${said}`);
+      for (let other = 0; other < one; other += 1) {
+        const [a, b] = [boxes[one], boxes[other]];
+        const isClear = a.left >= b.right || b.left >= a.right || a.top >= b.bottom - 2 || b.top >= a.bottom - 2;
+        if (!isClear) complain(`${said} lies on ${letters[other].textContent.trim()}`);
+      }
+    });
+  }
+  return { count: seen.length, complaints };
 }
 
 async function live() {

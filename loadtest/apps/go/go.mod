@@ -1,0 +1,3 @@
+module warmfront/loadtest/apps/go
+
+go 1.19

@@ -3,6 +3,7 @@
 //! Blocking, on a thread of its own: what it measures are moments, and a runtime
 //! between the kernel and the clock would be in each of them.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -37,6 +38,12 @@ impl Ask {
                 &format!("Content-Type: application/octet-stream\r\nContent-Length: {}\r\n", self.body.len());
         }
         [(head + "\r\n").as_bytes(), &self.body].concat()
+    }
+}
+
+impl fmt::Display for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}, {} B of content", self.method, self.path, self.body.len())
     }
 }
 

@@ -51,6 +51,13 @@ pub(crate) struct AppArgs {
     pub(crate) workers: u32,
 }
 
+impl AppArgs {
+    /// The ways that were asked for; with a configuration of the user's there is one.
+    pub(crate) fn ways(&self, asked: &[Way]) -> Vec<Way> {
+        if self.config.is_some() { vec![Way::Config] } else { asked.to_vec() }
+    }
+}
+
 /// How requests reach the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Way {
@@ -202,7 +209,10 @@ impl Stack {
 fn warmfront(way: Way, app: &AppArgs) -> Result<Plan, String> {
     let build = app.warmfront.clone().map_or_else(beside, Ok)?;
     if !build.program.is_file() {
-        return Err(format!("{} does not exist", build.program.display()));
+        return Err(format!(
+            "{} does not exist; build it (cargo build --release), or name another with --warmfront",
+            build.program.display()
+        ));
     }
     let port = free_port()?;
     let mut words: Vec<OsString> = vec![build.program.clone().into(), "run".into()];
@@ -360,9 +370,18 @@ mod tests {
     }
 
     #[test]
+    fn with_a_configuration_there_is_one_way() {
+        let asked = [Way::Direct, Way::Nginx];
+        assert_eq!(app(&["a"]).ways(&asked), asked);
+        let configured = AppArgs { config: Some("warmfront.toml".into()), ..AppArgs::default() };
+        assert_eq!(configured.ways(&asked), [Way::Config]);
+    }
+
+    #[test]
     fn what_is_not_there_is_a_reason() {
         let app = AppArgs { warmfront: Some("/nowhere/warmfront".parse().unwrap()), ..app(&["a"]) };
-        assert_eq!(warmfront(Way::Socket, &app).unwrap_err(), "/nowhere/warmfront does not exist");
+        let why = warmfront(Way::Socket, &app).unwrap_err();
+        assert!(why.starts_with("/nowhere/warmfront does not exist; build it"), "{why}");
         assert!("envoy".parse::<Way>().unwrap_err().contains("direct, socket, spare, tcp, nginx, haproxy"));
     }
 }

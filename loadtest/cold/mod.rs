@@ -17,11 +17,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cold::start::{Observed, Terms, observe};
+use crate::cold::start::{Observed, Terms, observe, started};
 use crate::private_dir::PrivateDir;
 use crate::probe::Ask;
 use crate::progress::Progress;
-use crate::report::Missing;
 use crate::stack::{AppArgs, Plan, Way};
 use crate::stop;
 use crate::study::output::StudyOutput;
@@ -108,21 +107,12 @@ impl FromStr for PageCache {
 /// A file cannot be written.
 pub(crate) fn run(args: &ColdArgs) -> io::Result<bool> {
     stop::watch(Duration::from_secs(args.limit_s))?;
-    let way = if args.app.config.is_some() { Way::Config } else { Way::Direct };
     let mut study = Study::here("cold", args.starts.facts());
     let dir = PrivateDir::new()?;
-    let mut bench = Starts { app: &args.app, args: &args.starts, dir: dir.path() };
-    let ways = bench.able(&[way], &mut study);
+    let bench = Starts { app: &args.app, args: &args.starts, dir: dir.path() };
+    let ways = bench.able(&args.app.ways(&[Way::Direct]), &mut study);
     let progress = Progress::new(u64::from(args.runs) * bench.in_a_round(&ways));
-    study.rounds = (args.runs, 0);
-    for round in 0..args.runs {
-        bench.round(round, &ways, &mut study, &progress);
-        if let Some(why) = stop::reason() {
-            study.ended_early = Some(why.into());
-            break;
-        }
-        study.rounds.1 += 1;
-    }
+    study.do_rounds(args.runs, |round, study| bench.round(round, &ways, study, &progress));
     progress.finish();
     args.output.finish(&study)
 }
@@ -130,10 +120,8 @@ pub(crate) fn run(args: &ColdArgs) -> io::Result<bool> {
 impl StartArgs {
     /// What was asked for, for the record.
     pub(crate) fn facts(&self) -> Vec<(String, String)> {
-        let ask = self.ask.ask();
-        let request = format!("{} {}, {} B of content", ask.method, ask.path, ask.body.len());
         vec![
-            ("request".into(), request),
+            ("request".into(), self.ask.ask().to_string()),
             ("requests to see it warm".into(), format!("{} or {} ms", self.settle_requests, self.settle_ms)),
         ]
     }
@@ -158,7 +146,7 @@ pub(crate) struct Starts<'a> {
 impl Starts<'_> {
     /// Starts each once, unmeasured, so that all that is read is in the page cache. The ways that work; the
     /// reasons of the others go into the study.
-    pub(crate) fn able(&mut self, ways: &[Way], study: &mut Study) -> Vec<Way> {
+    pub(crate) fn able(&self, ways: &[Way], study: &mut Study) -> Vec<Way> {
         let mut able = Vec::new();
         for way in ways {
             match self.try_once(*way, study) {
@@ -180,8 +168,7 @@ impl Starts<'_> {
         let plan = Plan::new(way, self.app, self.dir)?;
         study.subjects.push(plan.facts());
         let terms = Terms { settle_requests: 0, ..self.args.terms() };
-        let (observed, _) = observe(&plan, &self.request(&plan), &terms);
-        observed.failure.map_or(Ok(()), Err)
+        started(&plan, &self.request(&plan), &terms).map(drop)
     }
 
     fn request(&self, plan: &Plan) -> Vec<u8> {
@@ -199,9 +186,9 @@ impl Starts<'_> {
     }
 
     /// One round: every kind of start once. Another way goes first in each.
-    pub(crate) fn round(&mut self, round: u32, ways: &[Way], study: &mut Study, progress: &Progress) {
+    pub(crate) fn round(&self, round: u32, ways: &[Way], study: &mut Study, progress: &Progress) {
         for page_cache in self.caches() {
-            for at_once in self.args.at_once.clone() {
+            for at_once in self.args.at_once.iter().copied() {
                 for turn in 0..ways.len() {
                     let way = ways[(turn + round as usize) % ways.len()];
                     progress.step(&format!(
@@ -263,15 +250,5 @@ fn entry(
         early: observed.early,
         warm_us: observed.warm_us,
         failure: observed.failure,
-    }
-}
-
-impl Study {
-    /// Notes what was not measured, once.
-    pub(crate) fn miss(&mut self, subject: &str, place: Option<&str>, reason: String) {
-        let missing = Missing { subject: subject.into(), cell: place.map(str::to_owned), reason };
-        if !self.not_measured.contains(&missing) {
-            self.not_measured.push(missing);
-        }
     }
 }

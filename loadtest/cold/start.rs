@@ -69,6 +69,17 @@ pub(crate) fn observe(plan: &Plan, request: &[u8], terms: &Terms) -> (Observed, 
     (observed, Some(stack))
 }
 
+/// Starts `plan` and asks until it answers well and `terms` are met.
+///
+/// # Errors
+/// Why it does not.
+pub(crate) fn started(plan: &Plan, request: &[u8], terms: &Terms) -> Result<Stack, String> {
+    match observe(plan, request, terms) {
+        (Observed { failure: None, .. }, Some(stack)) => Ok(stack),
+        (observed, _) => Err(observed.failure.unwrap_or_else(|| "did not start".into())),
+    }
+}
+
 /// One start in progress.
 struct Watch<'a> {
     began: Moment,
@@ -84,37 +95,22 @@ impl Watch<'_> {
 
     /// Connects and asks until an answer is good. The connection, if it is kept.
     fn until_good(&mut self, stack: &mut Stack, request: &[u8]) -> Result<Option<Connection>, String> {
+        let mut kept = None;
         loop {
-            let mut connection = self.connect(stack)?;
-            while let Ok(received) = self.ask(&mut connection, stack.target, request) {
+            let mut connection = match kept.take() {
+                Some(connection) => connection,
+                None => self.connect(stack)?,
+            };
+            if let Ok(received) = self.ask(&mut connection, stack.target, request) {
+                kept = received.answer.keeps_alive.then_some(connection);
                 if received.is_good() {
                     self.observed.phases.first_byte = Some(self.ms(received.first_byte));
-                    return Ok(received.answer.keeps_alive.then_some(connection));
-                }
-                self.observed.bad_answers += 1;
-                self.go_on(stack)?;
-                if !received.answer.keeps_alive {
-                    break;
+                    return Ok(kept);
                 }
             }
             self.observed.bad_answers += 1;
-            self.go_on(stack)?;
+            self.go_on(stack, TRY_AGAIN, "no good answer in time")?;
         }
-    }
-
-    /// Whether there is sense in another try, and a pause before it.
-    fn go_on(&self, stack: &mut Stack) -> Result<(), String> {
-        if let Some(why) = stack.failure() {
-            return Err(why);
-        }
-        if let Some(why) = stop::reason() {
-            return Err(why.into());
-        }
-        if Instant::now() >= self.deadline {
-            return Err(format!("no good answer in time: {}", stack.last_words()));
-        }
-        thread::sleep(TRY_AGAIN);
-        Ok(())
     }
 
     fn connect(&mut self, stack: &mut Stack) -> Result<Connection, String> {
@@ -124,17 +120,23 @@ impl Watch<'_> {
                 self.observed.phases.listening.get_or_insert(now);
                 return Ok(connection);
             }
-            if let Some(why) = stack.failure() {
-                return Err(why);
-            }
-            if let Some(why) = stop::reason() {
-                return Err(why.into());
-            }
-            if Instant::now() >= self.deadline {
-                return Err(format!("does not accept connections: {}", stack.last_words()));
-            }
-            thread::sleep(LOOK_EVERY);
+            self.go_on(stack, LOOK_EVERY, "does not accept connections")?;
         }
+    }
+
+    /// Whether there is sense in another try, and a pause before it. `what` is wrong if the time is over.
+    fn go_on(&self, stack: &mut Stack, pause: Duration, what: &str) -> Result<(), String> {
+        if let Some(why) = stack.failure() {
+            return Err(why);
+        }
+        if let Some(why) = stop::reason() {
+            return Err(why.into());
+        }
+        if Instant::now() >= self.deadline {
+            return Err(format!("{what}: {}", stack.last_words()));
+        }
+        thread::sleep(pause);
+        Ok(())
     }
 
     /// Asks, and meanwhile looks whether the connection was accepted.
@@ -148,7 +150,11 @@ impl Watch<'_> {
         while self.observed.phases.accepted.is_none()
             && let Some(queues) = &self.queues
         {
-            let waiting = queues.waiting(at.port()).map_err(|error| format!("sock_diag: {error}"))?;
+            let Ok(waiting) = queues.waiting(at.port()) else {
+                // A kernel that does not tell is no fault of the app's; the phase stays unseen.
+                self.queues = None;
+                break;
+            };
             // If the answer is here before we saw it, it is accepted by now.
             if waiting == Some(0) || connection.wait(LOOK_EVERY).map_err(|error| error.to_string())? {
                 self.observed.phases.accepted = Some(self.ms(Moment::now()));

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cold::start::{Terms, observe};
+use crate::cold::start::{Terms, started};
 use crate::cold::{StartArgs, Starts};
 use crate::compare::crash::crash;
 use crate::private_dir::PrivateDir;
 use crate::progress::Progress;
-use crate::stack::{AppArgs, Plan, Stack, Way};
+use crate::stack::{AppArgs, Plan, Way};
 use crate::stop;
 use crate::study::output::StudyOutput;
 use crate::study::{Crash, Load, Study};
@@ -66,30 +66,18 @@ pub(crate) fn run(args: &CompareArgs) -> io::Result<bool> {
     stop::watch(Duration::from_secs(args.limit_s))?;
     let mut study = Study::here("compare", args.starts.facts());
     let dir = PrivateDir::new()?;
-    let mut bench = Starts { app: &args.app, args: &args.starts, dir: dir.path() };
-    let ways = bench.able(&args.via, &mut study);
+    let bench = Starts { app: &args.app, args: &args.starts, dir: dir.path() };
+    let ways = bench.able(&args.app.ways(&args.via), &mut study);
     let warm_steps = u64::from(args.warm_runs) * ways.len() as u64;
     let progress = Progress::new(u64::from(args.runs) * bench.in_a_round(&ways) + warm_steps);
-    let rounds = args.runs.max(args.warm_runs);
-    study.rounds = (rounds, 0);
-    for round in 0..rounds {
+    study.do_rounds(args.runs.max(args.warm_runs), |round, study| {
         if round < args.runs {
-            bench.round(round, &ways, &mut study, &progress);
+            bench.round(round, &ways, study, &progress);
         }
         if round < args.warm_runs {
-            warm_round(
-                &Warm { args, bench: &bench, scenario: &scenario, round },
-                &ways,
-                &mut study,
-                &progress,
-            );
+            warm_round(&Warm { args, bench: &bench, scenario: &scenario, round }, &ways, study, &progress);
         }
-        if let Some(why) = stop::reason() {
-            study.ended_early = Some(why.into());
-            break;
-        }
-        study.rounds.1 += 1;
-    }
+    });
     progress.finish();
     args.output.finish(&study)
 }
@@ -122,22 +110,14 @@ impl Warm<'_> {
         let (args, round) = (self.args, self.round);
         let plan = Plan::new(way, &args.app, self.bench.dir)?;
         let request = args.starts.ask.ask().bytes(plan.target);
-        let mut stack = warmed(&plan, &request, args)?;
+        let deadline = Duration::from_secs(args.starts.deadline_s);
+        let terms = Terms { settle_requests: WARMING, settle: WARMING_TIME, deadline };
+        let mut stack = started(&plan, &request, &terms)?;
         let (target, period) = (Target::Tcp(plan.target), Duration::from_secs_f64(args.seconds));
         let load = load_once(self.scenario, &target, args.rate, period, || stack.failure())?;
         study.loads.push(Load { subject: way.name().into(), round, ..load });
         let (crash, _stack) = crash(&plan, stack, &request)?;
         study.crashes.push(Crash { round, ..crash });
         Ok(())
-    }
-}
-
-fn warmed(plan: &Plan, request: &[u8], args: &CompareArgs) -> Result<Stack, String> {
-    let deadline = Duration::from_secs(args.starts.deadline_s);
-    let terms = Terms { settle_requests: WARMING, settle: WARMING_TIME, deadline };
-    let (observed, stack) = observe(plan, request, &terms);
-    match (observed.failure, stack) {
-        (None, Some(stack)) => Ok(stack),
-        (failure, _) => Err(failure.unwrap_or_else(|| "did not start".into())),
     }
 }

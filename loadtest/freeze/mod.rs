@@ -7,12 +7,14 @@
 pub(crate) mod freezer;
 
 use std::io;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
 use crate::cold::AskArgs;
+use crate::cold::start::{Terms, started};
 use crate::fork::Moment;
 use crate::freeze::freezer::Freezer;
 use crate::private_dir::PrivateDir;
@@ -25,8 +27,8 @@ use crate::study::{self, AfterThaw, Study, Thaw};
 
 /// Longest wait for one answer of an app that runs.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two tries to connect to an app that starts.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// How long an app may take to start: the platform's deadline.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Flags of `freeze`.
 #[derive(Args, Clone, Debug)]
@@ -105,15 +107,11 @@ pub(crate) fn run(args: &FreezeArgs) -> io::Result<bool> {
     let ask = args.ask.ask();
     let mut study = Study::here(
         "freeze",
-        vec![
-            ("request".into(), format!("{} {}, {} B of content", ask.method, ask.path, ask.body.len())),
-            ("frozen".into(), format!("{} ms", args.frozen_ms)),
-        ],
+        vec![("request".into(), ask.to_string()), ("frozen".into(), format!("{} ms", args.frozen_ms))],
     );
     let dir = PrivateDir::new()?;
-    let ways = if args.app.config.is_some() { vec![Way::Config] } else { args.via.clone() };
     let mut subjects = Vec::new();
-    for way in ways {
+    for way in args.app.ways(&args.via) {
         match Subject::start(way, &args.app, dir.path(), &ask) {
             Ok(subject) => {
                 study.subjects.push(subject.plan.facts());
@@ -125,19 +123,16 @@ pub(crate) fn run(args: &FreezeArgs) -> io::Result<bool> {
     let cases: Vec<_> =
         args.by.iter().flat_map(|by| args.asked.iter().map(move |asked| (*by, *asked))).collect();
     let progress = Progress::new(u64::from(args.runs) * cases.len() as u64);
-    study.rounds = (args.runs, 0);
-    'rounds: for round in 0..args.runs {
+    study.do_rounds(args.runs, |round, study| {
         for (by, asked) in &cases {
             progress.step(&format!("round {}: frozen by {}", round + 1, by.name()));
-            let thaws = freeze(&mut subjects, *by, *asked, args, &ask, &mut study);
-            if let Some(why) = stop::reason() {
-                study.ended_early = Some(why.into());
-                break 'rounds;
+            let thaws = freeze(&mut subjects, *by, *asked, args, &ask, study);
+            if stop::is_requested() {
+                return;
             }
             study.thaws.extend(thaws.into_iter().map(|thaw| Thaw { round, ..thaw }));
         }
-        study.rounds.1 += 1;
-    }
+    });
     progress.finish();
     drop(subjects);
     args.output.finish(&study)
@@ -151,30 +146,12 @@ struct Subject {
 }
 
 impl Subject {
-    fn start(way: Way, app: &AppArgs, dir: &std::path::Path, ask: &Ask) -> Result<Self, String> {
+    fn start(way: Way, app: &AppArgs, dir: &Path, ask: &Ask) -> Result<Self, String> {
         let plan = Plan::new(way, app, dir)?;
         let request = ask.bytes(plan.target);
-        let mut stack = plan.start().map_err(|error| error.to_string())?;
-        let deadline = Instant::now() + Duration::from_secs(120);
-        loop {
-            let answer = Connection::open(plan.target)
-                .map_err(|error| error.to_string())
-                .and_then(|mut connection| connection.ask(&request, ANSWER_TIMEOUT));
-            match answer {
-                Ok((received, _)) if received.is_good() => return Ok(Self { plan, stack, request }),
-                Ok((received, _)) if Instant::now() >= deadline => {
-                    return Err(format!("answers with status {}", received.answer.status));
-                }
-                Err(why) if Instant::now() >= deadline => {
-                    return Err(format!("{why}: {}", stack.last_words()));
-                }
-                Ok(_) | Err(_) => {}
-            }
-            if let Some(why) = stack.failure().or(stop::reason().map(str::to_owned)) {
-                return Err(why);
-            }
-            std::thread::sleep(LOOK_EVERY);
-        }
+        let terms = Terms { settle_requests: 0, settle: Duration::ZERO, deadline: START_TIMEOUT };
+        let stack = started(&plan, &request, &terms)?;
+        Ok(Self { plan, stack, request })
     }
 
     /// A connection on which `count` requests were answered, and their latencies.

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::machine;
 use crate::report::{Missing, SubjectFacts, read_format};
+use crate::stop;
 use crate::study::figures::{Summary, summary};
 
 /// Written by one version of this program, readable by those that know the same number.
@@ -282,6 +283,27 @@ impl Study {
     /// A study of a run on this machine, with `more` facts behind those of the machine; nothing measured yet.
     pub(crate) fn here(kind: &str, more: Vec<(String, String)>) -> Self {
         Self { format: FORMAT, kind: kind.to_owned(), facts: machine::facts(more), ..Self::default() }
+    }
+
+    /// Notes what was not measured, once.
+    pub(crate) fn miss(&mut self, subject: &str, place: Option<&str>, reason: String) {
+        let missing = Missing { subject: subject.into(), cell: place.map(str::to_owned), reason };
+        if !self.not_measured.contains(&missing) {
+            self.not_measured.push(missing);
+        }
+    }
+
+    /// Does rounds until all are done or the run shall stop, and notes how far it came.
+    pub(crate) fn do_rounds(&mut self, count: u32, mut round: impl FnMut(u32, &mut Self)) {
+        self.rounds = (count, 0);
+        for number in 0..count {
+            round(number, self);
+            if let Some(why) = stop::reason() {
+                self.ended_early = Some(why.into());
+                break;
+            }
+            self.rounds.1 += 1;
+        }
     }
 
     /// Reads a file that [`Self::to_json`] wrote.

@@ -128,6 +128,20 @@ fn a_start_has_its_phases_in_order_however_many_start_at_once() {
 }
 
 #[test]
+fn an_app_that_closes_behind_each_answer_is_measured_and_its_bad_answers_count_once_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "let asked = 0; require('http').createServer((q, s) => { \
+                  s.writeHead(++asked > 2 ? 200 : 503, { connection: 'close' }); s.end('x'); }).listen(process.env.PORT)";
+    let words = ["node", "-e", script].map(str::to_owned);
+    let app = App { command: words.into(), socket_command: None, via: String::new() };
+    let output = bench(dir.path(), "cold --runs 1 --settle-requests 60", &app).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let start = &report(dir.path())["starts"][0];
+    assert_eq!((&start["bad_answers"], &start["failure"]), (&2.into(), &Value::Null), "{start}");
+    assert!(start["warm_us"].as_f64() > Some(0.0), "{start}");
+}
+
+#[test]
 fn one_app_is_compared_cold_and_behind_a_crash_in_every_way() {
     let (dir, app) = (tempfile::tempdir().unwrap(), app("go"));
     let ways = ["direct", "socket", "spare", "tcp", "nginx", "haproxy"];

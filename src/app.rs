@@ -182,6 +182,10 @@ impl Running {
         };
         let Workers { source, slots, start_deadline, readiness, tell_start, connect_timeout, protocol } =
             config.workers;
+        let noslate = match &source {
+            WorkerSource::Noslate(noslate) => Some(Arc::new(noslate.clone())),
+            WorkerSource::Spawn(_) | WorkerSource::Sockets(_) => None,
+        };
         let (workers, flusher, census, restarts): (Pin<Box<dyn Future<Output = ()>>>, _, _, _) = match source
         {
             WorkerSource::Spawn(spawn) => {
@@ -191,6 +195,12 @@ impl Running {
                 (Box::pin(supervisor.run(mandated, reporter)), flusher, census, restarts)
             }
             WorkerSource::Sockets(sockets) => {
+                let external = External::new(sockets, slots.count, start_deadline, publisher)?;
+                let census = external.census();
+                (Box::pin(external.run(mandated, reporter)), Flusher::default(), census, Restarts::none())
+            }
+            WorkerSource::Noslate(noslate) => {
+                let sockets = (0..noslate.data_planes).map(|id| noslate.data_socket(id)).collect();
                 let external = External::new(sockets, slots.count, start_deadline, publisher)?;
                 let census = external.census();
                 (Box::pin(external.run(mandated, reporter)), Flusher::default(), census, Restarts::none())
@@ -208,6 +218,7 @@ impl Running {
             tell_start,
             headers: config.headers,
             affinity: Affinity::new(config.affinity),
+            noslate,
             events: platform.events,
             desk: Desk {
                 hooks: platform.hooks,
@@ -542,6 +553,14 @@ fn intention(workers: &Workers) -> String {
     };
     match &workers.source {
         WorkerSource::Sockets(sockets) => format!("forwarding to {} sockets, {each}", sockets.len()),
+        WorkerSource::Noslate(noslate) => {
+            let noun = if noslate.data_planes == 1 { "data plane" } else { "data planes" };
+            format!(
+                "in front of Noslate, {} {noun} in {}, {each}",
+                noslate.data_planes,
+                noslate.workdir.display()
+            )
+        }
         WorkerSource::Spawn(spawn) => {
             let program = std::path::Path::new(&spawn.argv[0]).display();
             let what = match spawn.chosen {

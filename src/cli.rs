@@ -409,6 +409,9 @@ struct Options {
     /// How workers listen: socket or tcp
     #[arg(long, value_name = "HOW")]
     transport: Option<OsString>,
+    /// Who answers: http (workers) or noslate (its data planes)
+    #[arg(long, value_name = "WHO")]
+    upstream: Option<OsString>,
     /// Unix socket of a worker that something else runs; repeat for each
     #[arg(long = "socket", value_name = "PATH")]
     sockets: Vec<OsString>,
@@ -433,6 +436,7 @@ impl From<Options> for Flags {
             threads: options.threads,
             engine: options.engine,
             transport: options.transport,
+            upstream: options.upstream,
             access_log: options.access_log,
             admin: options.admin,
             sockets: options.sockets,
@@ -463,7 +467,8 @@ mod tests {
 
     #[test]
     fn every_flag_reaches_its_field() {
-        let line = "run --config a.toml --workers 3 --port 80 --concurrency auto --threads 2 --engine auto --transport tcp \
+        let line = "run --config a.toml --workers 3 --port 80 --concurrency auto --threads 2 --engine auto --upstream http \
+                    --transport tcp \
                     --socket /a --socket /b --access-log off --admin /c -- node x.js --port 1";
         let word = |word: &str| Some(OsString::from(word));
         let expected = Flags {
@@ -474,6 +479,7 @@ mod tests {
             threads: word("2"),
             engine: word("auto"),
             transport: word("tcp"),
+            upstream: word("http"),
             access_log: word("off"),
             admin: word("/c"),
             sockets: vec!["/a".into(), "/b".into()],

@@ -50,6 +50,8 @@ pub struct Flags {
     pub engine: Option<OsString>,
     /// `--transport`.
     pub transport: Option<OsString>,
+    /// `--upstream`.
+    pub upstream: Option<OsString>,
     /// `--access-log`.
     pub access_log: Option<OsString>,
     /// `--admin`.
@@ -74,6 +76,7 @@ impl Flags {
             "--threads" => word(&self.threads),
             "--engine" => word(&self.engine),
             "--transport" => word(&self.transport),
+            "--upstream" => word(&self.upstream),
             "--access-log" => word(&self.access_log),
             "--admin" => word(&self.admin),
             "--socket" => list(&self.sockets),

@@ -8,6 +8,7 @@ pub mod admin;
 pub mod keys;
 pub mod layers;
 pub mod load;
+pub mod noslate;
 pub mod platform;
 pub mod resolve;
 pub mod show;
@@ -22,6 +23,7 @@ mod read;
 mod secret;
 
 pub use admin::{Admin, AdminPlace};
+pub use noslate::Noslate;
 pub use platform::{Platform, Readiness, Replay};
 pub use secret::{Token, is_secret};
 pub use trace::{Collector, Trace};
@@ -146,6 +148,8 @@ pub enum WorkerSource {
     Spawn(Spawn),
     /// Something else runs them (another container, systemd); one Unix socket each.
     Sockets(Vec<PathBuf>),
+    /// The data planes of a Noslate, each of which counts as one worker.
+    Noslate(Noslate),
 }
 
 impl WorkerSource {
@@ -154,6 +158,7 @@ impl WorkerSource {
         match self {
             Self::Spawn(spawn) => spawn.count,
             Self::Sockets(sockets) => sockets.len(),
+            Self::Noslate(noslate) => noslate.data_planes,
         }
     }
 }
@@ -212,6 +217,8 @@ pub enum Protocol {
     Http1,
     /// HTTP/2 without TLS, prior knowledge (RFC 9113 §3.3).
     Http2,
+    /// Noslate's gRPC.
+    Noslate,
 }
 
 /// Bounds of the one waiting line.

@@ -331,7 +331,7 @@ pub(super) fn session_rules(value: &Value) -> Result<Vec<SessionRule>, Bad> {
 }
 
 /// Whether `byte` may stand in the name of a field or cookie (RFC 9110 §5.6.2).
-fn is_token(byte: u8) -> bool {
+pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

@@ -32,6 +32,9 @@ const SOCKET_PATH_BYTES: usize = 108;
 /// `/warmfront-<pid>-<8 hex digits>/w<worker>-<life>.sock` at its longest.
 const SOCKET_DIR_BYTES_MAX: usize = 59;
 
+/// Requests that one data plane holds where nobody says how many: what the platform sends one instance at most.
+const PLANE_SLOTS: u32 = 200;
+
 /// Keys that only mean something for workers we start.
 const SPAWN_ONLY: &[&str] = &[
     "workers.count",
@@ -210,29 +213,32 @@ impl Judge<'_> {
 
     fn workers(&mut self, facts: &Facts) -> Workers {
         let sockets = self.optional("workers.sockets", read::paths);
-        let spawn = self.spawn(facts, sockets.is_some());
-        let demo = sockets.is_none() && is_demo(&spawn.argv);
+        let noslate = self.noslate();
+        let is_unused = sockets.is_some() || noslate.is_some();
+        let spawn = self.spawn(facts, is_unused);
+        let demo = !is_unused && is_demo(&spawn.argv);
         let slots = match self.auto_or("workers.concurrency") {
             Some(count) => Slots { count: to_u32(count), guessed: false },
+            None if noslate.is_some() => Slots { count: PLANE_SLOTS, guessed: true },
             None if sockets.is_some() => Slots { count: 1, guessed: true },
             None => Slots { count: guess_slots(&spawn.argv), guessed: true },
         };
         let tell_start = self.switch("workers.tell_start");
-        let source = match sockets {
-            Some(sockets) => {
-                self.check_sockets(&sockets);
-                WorkerSource::Sockets(sockets)
+        let (protocol, source) = match (noslate, sockets) {
+            (Some(noslate), _) => {
+                self.check_calls(slots);
+                (Protocol::Noslate, WorkerSource::Noslate(noslate))
             }
-            None => WorkerSource::Spawn(spawn),
+            (None, Some(sockets)) => {
+                self.check_sockets(&sockets);
+                (self.protocol(), WorkerSource::Sockets(sockets))
+            }
+            (None, None) => (self.protocol(), WorkerSource::Spawn(spawn)),
         };
         Workers {
             source,
             slots,
-            protocol: match self.choice("workers.protocol") {
-                0 => Protocol::Auto,
-                1 => Protocol::Http1,
-                _ => Protocol::Http2,
-            },
+            protocol,
             connect_timeout: self.period("workers.connect_timeout"),
             tell_start: if self.layers.is_set("workers.tell_start") {
                 tell_start
@@ -244,6 +250,14 @@ impl Judge<'_> {
                 0 => Readiness::All,
                 _ => Readiness::First,
             },
+        }
+    }
+
+    fn protocol(&mut self) -> Protocol {
+        match self.choice("workers.protocol") {
+            0 => Protocol::Auto,
+            1 => Protocol::Http1,
+            _ => Protocol::Http2,
         }
     }
 
@@ -272,7 +286,7 @@ impl Judge<'_> {
             chosen,
             count: to_usize(self.number("workers.count")),
             transport,
-            env: self.variables(),
+            env: self.variables("workers.env"),
             cwd,
             socket_dir: socket_dir.unwrap_or_else(|| facts.temp_dir.clone()),
             grace: self.period("workers.grace"),
@@ -286,11 +300,10 @@ impl Judge<'_> {
         spawn
     }
 
-    fn variables(&mut self) -> Vec<(String, String)> {
-        let path = "workers.env";
+    fn variables(&mut self, path: &'static str) -> Vec<(String, String)> {
         let Some(setting) = self.layers.setting(path) else { return Vec::new() };
         let Value::Table(entries) = &setting.value else {
-            let fix = "Open `[workers.env]` and write `NAME = \"value\"` below it";
+            let fix = format!("Open `[{path}]` and write `NAME = \"value\"` below it");
             self.reject(path, Bad::new("is not a table", "", fix));
             return Vec::new();
         };
@@ -554,6 +567,7 @@ fn to_u32(number: u64) -> u32 {
 }
 
 mod admin;
+mod noslate;
 mod platform;
 #[cfg(test)]
 mod tests;

@@ -40,6 +40,7 @@ pub fn summary(config: &Config) -> String {
     let (count, noun) = match &config.workers.source {
         WorkerSource::Spawn(spawn) => (spawn.count, "worker"),
         WorkerSource::Sockets(sockets) => (sockets.len(), "socket"),
+        WorkerSource::Noslate(noslate) => (noslate.data_planes, "data plane"),
     };
     let slots = config.workers.slots.count;
     let many = |count: usize| if count == 1 { "" } else { "s" };
@@ -52,13 +53,13 @@ pub fn summary(config: &Config) -> String {
 pub fn entries(config: &Config, layers: &Layers) -> Vec<Entry> {
     let lines = |key: &Key| -> Vec<Entry> {
         let from = origin(key, config, layers);
-        if let ("workers.env", WorkerSource::Spawn(spawn)) = (key.path, &config.workers.source) {
+        if let Some(variables) = variables(key.path, config) {
             let entry = |(name, value): &(String, String)| Entry {
-                key: format!("workers.env.{name}"),
+                key: format!("{}.{name}", key.path),
                 value: Some(masked(name, value).into()),
                 from: from.clone(),
             };
-            return spawn.env.iter().map(entry).collect();
+            return variables.iter().map(entry).collect();
         }
         // What is written for TOML is JSON as well, but for an escape that both know.
         let value = value(key.path, config).and_then(|value| serde_json::from_str(&value).ok());
@@ -80,10 +81,9 @@ pub struct Entry {
 
 fn lines(key: &Key, config: &Config, layers: &Layers) -> Vec<(String, String)> {
     let from = origin(key, config, layers);
-    if let ("workers.env", WorkerSource::Spawn(spawn)) = (key.path, &config.workers.source)
-        && !spawn.env.is_empty()
-    {
-        return spawn.env.iter().map(|(name, value)| (variable(name, value), from.clone())).collect();
+    if let Some(variables) = variables(key.path, config).filter(|variables| !variables.is_empty()) {
+        let line = |(name, value): &(String, String)| (variable(key.path, name, value), from.clone());
+        return variables.iter().map(line).collect();
     }
     match value(key.path, config) {
         Some(value) => vec![(format!("{} = {value}", key.path), from)],
@@ -111,6 +111,9 @@ fn origin(key: &Key, config: &Config, layers: &Layers) -> String {
         (Source::Default, "workers.concurrency", WorkerSource::Spawn(_)) if slots.guessed => {
             "default: auto, guessed from the command".to_owned()
         }
+        (Source::Default, "workers.concurrency", WorkerSource::Noslate(_)) => {
+            "default: auto, what the platform sends one instance at most".to_owned()
+        }
         (Source::Default, "workers.concurrency", _) => "default: auto, 1 for an unknown worker".to_owned(),
         (Source::Default, "threads", _) => "default: auto, from the CPUs".to_owned(),
         (Source::Default, "log.sample", _) => "default: auto, from log.slow".to_owned(),
@@ -132,6 +135,10 @@ fn value(path: &str, config: &Config) -> Option<String> {
     let Config { listen, workers, queue, limits, headers, admin, trace, .. } = config;
     let period = |period| text(OsStr::new(&period_text(period)));
     let size = |bytes: usize| text(OsStr::new(&size_text(bytes as u64)));
+    let noslate = match &workers.source {
+        WorkerSource::Noslate(noslate) => Some(noslate),
+        WorkerSource::Spawn(_) | WorkerSource::Sockets(_) => None,
+    };
     Some(match path {
         "listen.address" => text(OsStr::new(&listen.address.to_string())),
         "listen.port" => listen.port.to_string(),
@@ -150,13 +157,16 @@ fn value(path: &str, config: &Config) -> Option<String> {
         })),
         "workers.sockets" => match &workers.source {
             WorkerSource::Sockets(sockets) => list(sockets.iter().map(|path| path.as_os_str())),
-            WorkerSource::Spawn(_) => return None,
+            _ => return None,
         },
+        "upstream" => text(OsStr::new(if noslate.is_some() { "noslate" } else { "http" })),
+        path if path.starts_with("noslate.") => return noslate::value(path, noslate?),
         "workers.concurrency" => workers.slots.count.to_string(),
         "workers.protocol" => match workers.protocol {
             Protocol::Auto => "\"auto\"".to_owned(),
             Protocol::Http1 => "\"http1\"".to_owned(),
             Protocol::Http2 => "\"h2\"".to_owned(),
+            Protocol::Noslate => return None,
         },
         "workers.connect_timeout" => period(workers.connect_timeout),
         "workers.tell_start" => workers.tell_start.to_string(),
@@ -210,7 +220,7 @@ fn value(path: &str, config: &Config) -> Option<String> {
         path if platform_value(path, config).is_some() => return platform_value(path, config),
         _ => match &workers.source {
             WorkerSource::Spawn(spawn) => return spawn_value(path, spawn),
-            WorkerSource::Sockets(_) => return None,
+            WorkerSource::Sockets(_) | WorkerSource::Noslate(_) => return None,
         },
     })
 }
@@ -268,10 +278,19 @@ fn spawn_value(path: &str, spawn: &Spawn) -> Option<String> {
     })
 }
 
-fn variable(name: &str, value: &str) -> String {
+/// Those of the table `path`, if it is one and means something.
+fn variables<'a>(path: &str, config: &'a Config) -> Option<&'a [(String, String)]> {
+    match (path, &config.workers.source) {
+        ("workers.env", WorkerSource::Spawn(spawn)) => Some(&spawn.env),
+        ("noslate.env", WorkerSource::Noslate(noslate)) => Some(&noslate.duties.env),
+        _ => None,
+    }
+}
+
+fn variable(table: &str, name: &str, value: &str) -> String {
     let bare = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
     let key = if bare { name.to_owned() } else { text(OsStr::new(name)) };
-    format!("workers.env.{key} = {}", text(OsStr::new(masked(name, value))))
+    format!("{table}.{key} = {}", text(OsStr::new(masked(name, value))))
 }
 
 fn list<'a>(words: impl Iterator<Item = &'a OsStr>) -> String {
@@ -283,5 +302,6 @@ fn text(plain: &OsStr) -> String {
     serde_json::Value::from(plain.to_string_lossy()).to_string().replace('\u{7f}', "\\u007F")
 }
 
+mod noslate;
 #[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::config::platform::{Events, Markers};
-use crate::config::{AccessLog, HeaderPolicy, Replay, Reported};
+use crate::config::{AccessLog, HeaderPolicy, Noslate, Replay, Reported};
 use crate::upstream::affinity::Affinity;
 use admission::Gate;
 use hooks::Desk;
@@ -49,6 +49,8 @@ pub struct Proxy {
     pub headers: HeaderPolicy,
     /// Which requests return to the same worker, if any do.
     pub affinity: Option<Affinity>,
+    /// The planes whose functions answer, if it is not workers that speak HTTP.
+    pub noslate: Option<Arc<Noslate>>,
     /// Where events go, and when they count as failed.
     pub events: Events,
     /// Where the platform's hooks and health checks are answered.
@@ -73,6 +75,7 @@ impl Proxy {
             tell_start: false,
             headers: HeaderPolicy::default(),
             affinity: None,
+            noslate: None,
             events: Events::default(),
             desk: Desk::closed(),
             replays: Replays::new(Replay::default()),

@@ -50,7 +50,7 @@ fn problems(values: &[(&str, Value)]) -> Vec<String> {
 fn spawn(config: &Config) -> &Spawn {
     match &config.workers.source {
         WorkerSource::Spawn(spawn) => spawn,
-        WorkerSource::Sockets(_) => panic!("spawned workers"),
+        _ => panic!("spawned workers"),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::clock::{self, Freezes};
 use crate::config::load::Loaded;
 use crate::config::show;
 use crate::config::units::period_text;
-use crate::config::{CommandChoice, Config, Readiness, WorkerSource, Workers};
+use crate::config::{Config, Readiness, WorkerSource, Workers};
 use crate::engine;
 use crate::engine::data_plane::{DataPlane, Manners, Order};
 use crate::error::Problem;
@@ -41,10 +41,13 @@ use crate::upstream::affinity::Affinity;
 use crate::upstream::pool::{Pool, Publisher};
 use crate::worker::Mandate;
 use crate::worker::external::External;
-use crate::worker::flush::Flusher;
+use crate::worker::processes::Told;
 use crate::worker::report::Report;
 use crate::worker::restart::Restarts;
 use crate::worker::supervisor::Supervisor;
+
+use self::beside::Beside;
+use self::said::{Hints, intention};
 
 /// Descriptors where nobody says how many: what most systems start a process with.
 const DESCRIPTORS_USUAL: u64 = 1024;
@@ -84,6 +87,8 @@ struct Running {
     signals: Signals,
     /// `None` once it has ended.
     workers: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// Processes beside which we are the front door, if there are any.
+    beside: Option<Beside>,
     mandate: watch::Sender<Mandate>,
     phase: PhaseMover,
     /// Follows `phase`, which hooks move too.
@@ -104,13 +109,6 @@ struct Running {
     _admin: Option<admin::Handle>,
     /// Sends spans until the end.
     sending: Option<Sending>,
-}
-
-/// What is said once when the pool is warm.
-struct Hints {
-    count: usize,
-    demo: bool,
-    port: u16,
 }
 
 /// Client connections that may be open beside those to workers, of which there may be one per slot.
@@ -134,6 +132,8 @@ fn connections_max(config: &Config, descriptors: u64) -> usize {
 enum Turn {
     Pool,
     Report(Option<Report>),
+    /// Something happened to a process beside us.
+    Told(Told),
     Signal(Request),
     DataPlaneLeft,
     /// Somebody moved the phase.
@@ -175,11 +175,8 @@ impl Running {
         let (phase, phases) = PhaseMover::new();
         let (initialized, followed) = watch::channel(None);
         let intention = intention(&config.workers);
-        let hints = Hints {
-            count: config.workers.source.count(),
-            demo: matches!(&config.workers.source, WorkerSource::Spawn(spawn) if spawn.chosen == CommandChoice::Demo),
-            port,
-        };
+        let hints = Hints::new(&config.workers.source, port);
+        let beside = Beside::start(config.processes)?;
         let Workers { source, slots, start_deadline, readiness, tell_start, connect_timeout, protocol } =
             config.workers;
         let noslate = match &source {
@@ -197,13 +194,15 @@ impl Running {
             WorkerSource::Sockets(sockets) => {
                 let external = External::new(sockets, slots.count, start_deadline, publisher)?;
                 let census = external.census();
-                (Box::pin(external.run(mandated, reporter)), Flusher::default(), census, Restarts::none())
+                let running = beside::after(&beside, mandated.clone(), external.run(mandated, reporter));
+                (running, beside::flusher(&beside), census, Restarts::none())
             }
             WorkerSource::Noslate(noslate) => {
                 let sockets = (0..noslate.data_planes).map(|id| noslate.data_socket(id)).collect();
                 let external = External::new(sockets, slots.count, start_deadline, publisher)?;
                 let census = external.census();
-                (Box::pin(external.run(mandated, reporter)), Flusher::default(), census, Restarts::none())
+                let running = beside::after(&beside, mandated.clone(), external.run(mandated, reporter));
+                (running, beside::flusher(&beside), census, Restarts::none())
             }
         };
         let platform = config.platform;
@@ -247,6 +246,7 @@ impl Running {
             let view = admin::View {
                 proxy: Arc::clone(&proxy),
                 census,
+                processes: beside::members(&beside),
                 config: entries,
                 restarts,
                 drain: Arc::clone(&drain),
@@ -271,6 +271,7 @@ impl Running {
             reports,
             signals,
             workers: Some(workers),
+            beside,
             mandate,
             phase,
             phases,
@@ -300,11 +301,15 @@ impl Running {
                         break;
                     }
                 }
+                Turn::Told(told) => {
+                    if let Some(exit) = self.on_told(&told) {
+                        verdict = exit;
+                        break;
+                    }
+                }
                 Turn::Signal(Request::Shutdown { .. }) | Turn::Drain => break,
                 Turn::Signal(Request::LeaveNow { signal }) => return left_at_once(signal),
-                Turn::Signal(Request::Reload) => {
-                    say::info("SIGHUP: reading the configuration again is not built yet; nothing changed");
-                }
+                Turn::Signal(Request::Reload) => beside::reopen_logs(&self.beside),
                 Turn::DataPlaneLeft => {
                     say::error("every data-plane thread has ended; please report this as a bug");
                     verdict = ExitCode::Bug;
@@ -324,6 +329,7 @@ impl Running {
         if *self.phases.borrow_and_update() == Phase::Draining {
             self.proxy.gate.resume();
             self.mandate.send_replace(Mandate::Rest);
+            beside::mandate(&self.beside, Mandate::Rest);
             say::info(format_args!(
                 "/pre-stop: {} in flight, {} waiting; at most {}, and workers that exit stay away",
                 self.proxy.gate.in_flight(),
@@ -368,7 +374,8 @@ impl Running {
         self.proxy.gate.resume();
         self.phases.mark_unchanged();
         self.fail_start("the instance is stopping");
-        let hopeless = verdict == ExitCode::WorkersUnavailable;
+        // One that was warm once may have requests that still end well.
+        let hopeless = verdict == ExitCode::WorkersUnavailable && *self.warmth.borrow() != Warmth::Warm;
         let patience = if hopeless { LAST_ANSWERS } else { self.drain_deadline };
         if hopeless {
             self.proxy.gate.close(&Refusal::NotStarted);
@@ -387,6 +394,7 @@ impl Running {
             match self.turn(Some(deadline)).await {
                 Turn::Pool => self.install_pool(),
                 Turn::Report(report) => drop(self.on_report(report)),
+                Turn::Told(told) => drop(self.on_told(&told)),
                 Turn::Signal(Request::LeaveNow { signal }) => return left_at_once(signal),
                 Turn::Signal(_) | Turn::Phase | Turn::Drain => {}
                 Turn::Tick => self.on_tick(),
@@ -421,6 +429,17 @@ impl Running {
         while let Ok(report) = self.reports.try_recv() {
             self.on_report(Some(report));
         }
+        beside::mandate(&self.beside, Mandate::Stop);
+        while beside::is_running(&self.beside) {
+            tokio::select! {
+                told = beside::told(&mut self.beside) => drop(self.on_told(&told)),
+                request = self.signals.next() => {
+                    if let Request::LeaveNow { signal } = request {
+                        return left_at_once(signal);
+                    }
+                }
+            }
+        }
         self.data.join();
         if let Some(sending) = self.sending.take() {
             sending.finish().await;
@@ -448,6 +467,7 @@ impl Running {
             () = self.newcomers.changed() => Turn::Pool,
             Some(report) = self.reports.recv() => Turn::Report(Some(report)),
             () = ended(&mut self.workers) => Turn::Report(None),
+            told = beside::told(&mut self.beside) => Turn::Told(told),
             () = self.data.left() => Turn::DataPlaneLeft,
             Ok(()) = self.phases.changed() => Turn::Phase,
             () = self.drain_asked.notified() => Turn::Drain,
@@ -475,7 +495,7 @@ impl Running {
                     self.phases.mark_unchanged();
                 }
                 self.warmth.send_replace(Warmth::Warm);
-                self.say_warm();
+                self.hints.say_warm(self.began);
             }
             Report::Ready { .. } => {
                 if self.phase.on_ready() == Ok(true) {
@@ -505,6 +525,15 @@ impl Running {
         None
     }
 
+    /// Says what happened to a process; `Some` if the instance should end because of it.
+    fn on_told(&mut self, told: &Told) -> Option<ExitCode> {
+        if let Some(why) = beside::hindrance(told) {
+            self.fail_start(&why);
+        }
+        beside::say(told);
+        matches!(told, Told::NeverReady(_) | Told::Ended { .. }).then_some(ExitCode::WorkersUnavailable)
+    }
+
     /// Unless the workers are warm already, they will not be by themselves.
     fn fail_start(&self, why: &str) {
         self.warmth.send_if_modified(|warmth| {
@@ -514,16 +543,6 @@ impl Running {
             }
             waits
         });
-    }
-
-    fn say_warm(&self) {
-        let Hints { count, demo, port } = self.hints;
-        let noun = if count == 1 { "worker is" } else { "workers are" };
-        say::info(format_args!("{count} {noun} warm after {} ms", (clock::now() - self.began).as_millis()));
-        if demo {
-            say::info(format_args!("try:          curl localhost:{port}"));
-            say::info("your own app: warmfront run -- node server.js");
-        }
     }
 }
 
@@ -541,37 +560,5 @@ fn left_at_once(signal: i32) -> ExitCode {
     ExitCode::Signal(u8::try_from(signal).unwrap_or_default())
 }
 
-fn intention(workers: &Workers) -> String {
-    let slots = workers.slots.count;
-    let each = match (slots, workers.slots.guessed) {
-        (1, true) => {
-            "1 request at a time each (unknown app: if it serves several at once, say --concurrency N)"
-                .to_owned()
-        }
-        (1, false) => "1 request at a time each".to_owned(),
-        (slots, _) => format!("up to {slots} requests at a time each"),
-    };
-    match &workers.source {
-        WorkerSource::Sockets(sockets) => format!("forwarding to {} sockets, {each}", sockets.len()),
-        WorkerSource::Noslate(noslate) => {
-            let noun = if noslate.data_planes == 1 { "data plane" } else { "data planes" };
-            format!(
-                "in front of Noslate, {} {noun} in {}, {each}",
-                noslate.data_planes,
-                noslate.workdir.display()
-            )
-        }
-        WorkerSource::Spawn(spawn) => {
-            let program = std::path::Path::new(&spawn.argv[0]).display();
-            let what = match spawn.chosen {
-                CommandChoice::Given => format!("`{program}`"),
-                CommandChoice::Bootstrap => {
-                    format!("`{program}` (no command was given; the platform's rule)")
-                }
-                CommandChoice::Demo => "its own demo (no command was given)".to_owned(),
-            };
-            let noun = if spawn.count == 1 { "worker" } else { "workers" };
-            format!("starting {} {noun} of {what}, {each}", spawn.count)
-        }
-    }
-}
+mod beside;
+mod said;

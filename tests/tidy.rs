@@ -54,7 +54,7 @@ const DOORS: [(&str, &[&str]); 38] = [
     ("bytesize", &["src/config/units.rs"]),
     ("clap", &["src/cli.rs"]),
     // What judges gets randomness as an argument; these ask for it.
-    ("fastrand", &["src/id.rs", "src/worker/spawn.rs", "src/worker/supervisor.rs"]),
+    ("fastrand", &["src/id.rs", "src/worker/processes/", "src/worker/spawn.rs", "src/worker/supervisor.rs"]),
     ("h2", &["src/engine/h2/"]),
     ("hdrhistogram", &[]),
     ("http", &["src/engine/h2/"]),
@@ -104,6 +104,7 @@ const DOORS: [(&str, &[&str]); 38] = [
         &[
             "src/admin/",
             "src/app.rs",
+            "src/app/",
             "src/clock.rs",
             "src/demo.rs",
             "src/emulate/",
@@ -128,12 +129,14 @@ const DOORS: [(&str, &[&str]); 38] = [
 const UNSAFE: [&str; 4] = ["src/sys.rs", "src/sys/", "src/engine/uring/ring.rs", "loadtest/fork.rs"];
 
 /// What judges: bytes, facts, `now` and chance come in as arguments.
-const PURE: [&str; 21] = [
+const PURE: [&str; 23] = [
     "src/http1/",
     "src/fc/",
     "src/admin/readiness.rs",
     "src/config/resolve.rs",
     "src/config/guess.rs",
+    "src/config/references.rs",
+    "src/config/resolve/processes.rs",
     "src/emulate/function_env.rs",
     "src/emulate/headers.rs",
     "src/emulate/limits.rs",
@@ -663,12 +666,16 @@ fn configuration_page() -> String {
          `warmfront check` prints every problem with its place and starts nothing; `warmfront config`\n\
          prints every value and where it came from. An unknown key or variable is an error that names\n\
          the nearest valid one. Ready files: [minimal](../configs/minimal.toml), [fc](../configs/fc.toml),\n\
-         [grpc](../configs/grpc.toml), [edge](../configs/edge.toml).\n\n\
+         [grpc](../configs/grpc.toml), [edge](../configs/edge.toml), [noslate](../configs/noslate.toml).\n\n\
          Periods have a unit (`1500ms`, `30s`, `2m`) and are at most 24 hours. Sizes are whole bytes or\n\
          have a unit (`64KiB` is 1024-based, `64kB` 1000-based).\n",
     );
     let mut section = None;
     for key in KEYS {
+        if let Kind::Tables(fields) = key.kind {
+            let _ = write!(page, "\n## `[[{}]]`\n\n{}", key.path, tables_page(key, fields));
+            continue;
+        }
         let own = key.path.split_once('.').map(|(section, _)| section);
         if section != Some(own) {
             section = Some(own);
@@ -690,6 +697,23 @@ fn configuration_page() -> String {
     page
 }
 
+/// What the page says of an array of tables.
+fn tables_page(key: &Key, fields: &[Key]) -> String {
+    let mut text = format!(
+        "{} Only in the file, as often as there are any.\n\n\
+         In `command`, `env`, `cwd`, `ready` and `log` the forms `${{NAME}}` and `${{NAME:-default}}` stand for a variable \
+         of our own\nenvironment; `$${{` is a plain `${{`. More: [processes](processes.md).\n\n\
+         | field | values | default | what it does |\n|---|---|---|---|\n",
+        key.help
+    );
+    for field in fields {
+        let default =
+            if field.default.is_empty() { "–".to_owned() } else { format!("`{}`", field.default) };
+        let _ = writeln!(text, "| `{}` | {} | {default} | {} |", field.path, values(field.kind), field.help);
+    }
+    text
+}
+
 fn values(kind: Kind) -> String {
     match kind {
         Kind::Address => "IP address".to_owned(),
@@ -709,6 +733,7 @@ fn values(kind: Kind) -> String {
         Kind::Words => "list of words".to_owned(),
         Kind::Paths => "list of paths".to_owned(),
         Kind::Variables => "table of texts".to_owned(),
+        Kind::Tables(_) => "array of tables".to_owned(),
     }
 }
 

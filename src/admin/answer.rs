@@ -35,6 +35,7 @@ enum Place {
     Ready,
     Metrics,
     Workers,
+    Processes,
     Requests,
     Config,
     Now,
@@ -46,12 +47,13 @@ enum Place {
 }
 
 /// Every path, for whoever asks for another.
-const PATHS: [&str; 13] = [
+const PATHS: [&str; 14] = [
     "/",
     "/live",
     "/ready",
     "/metrics",
     "/workers",
+    "/processes",
     "/requests",
     "/config",
     "/now",
@@ -70,6 +72,7 @@ impl Place {
             "/ready" => Self::Ready,
             "/metrics" => Self::Metrics,
             "/workers" => Self::Workers,
+            "/processes" => Self::Processes,
             "/requests" => Self::Requests,
             "/config" => Self::Config,
             "/now" => Self::Now,
@@ -161,6 +164,7 @@ fn tell(admin: &Admin, place: Place) -> Response<Body> {
             return whole(StatusCode::OK, exposition::CONTENT_TYPE, text);
         }
         Place::Workers => view.workers(&mut admin.usages.borrow_mut()),
+        Place::Processes => view.processes(),
         Place::Requests => View::requests(),
         Place::Config => view.config(),
         Place::Now => {

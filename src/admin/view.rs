@@ -12,7 +12,8 @@ use crate::clock;
 use crate::config::show::Entry;
 use crate::proxy::Proxy;
 use crate::telemetry::board;
-use crate::worker::census::{Member, Members};
+use crate::worker::census::{LastExit, Member, Members};
+use crate::worker::processes;
 use crate::worker::restart::Restarts;
 
 /// The version of every answer in JSON. What is added leaves it as it is.
@@ -28,6 +29,8 @@ pub struct View {
     pub proxy: Arc<Proxy>,
     /// Who is who.
     pub census: watch::Receiver<Members>,
+    /// How the processes beside us are.
+    pub processes: watch::Receiver<processes::Members>,
     /// Every key as it holds.
     pub config: Vec<Entry>,
     /// Where restarts are asked for.
@@ -75,6 +78,11 @@ impl View {
 
     pub(super) fn workers(&self, usages: &mut Usages) -> Value {
         json!({ "version": VERSION, "workers": workers(&self.members(), usages) })
+    }
+
+    pub(super) fn processes(&self) -> Value {
+        let processes = self.processes.borrow();
+        json!({ "version": VERSION, "processes": processes.iter().map(process).collect::<Vec<_>>() })
     }
 
     pub(super) fn requests() -> Value {
@@ -129,10 +137,7 @@ fn worker(member: &Member, usage: Option<&WorkerUsage>, now: Instant) -> Value {
         },
         "restarts": member.lives.saturating_sub(1),
         "exits": member.exits,
-        "last_exit": member.last_exit.as_ref().map(|exit| json!({
-            "summary": exit.summary,
-            "ago_ms": ago(exit.at),
-        })),
+        "last_exit": member.last_exit.as_ref().map(|exit| last_exit(exit, now)),
         "usage": usage.map(|usage| json!({
             "processes": usage.group.processes,
             "resident_bytes": usage.group.resident,
@@ -141,6 +146,24 @@ fn worker(member: &Member, usage: Option<&WorkerUsage>, now: Instant) -> Value {
             "fds": usage.group.fds,
         })),
     })
+}
+
+fn process(member: &processes::Member) -> Value {
+    let now = clock::now();
+    json!({
+        "name": member.name,
+        "state": member.standing.word(),
+        "pid": member.pid,
+        "uptime_ms": member.born.map(|born| millis(now.saturating_duration_since(born))),
+        "ready_ms": member.ready_after.map(millis),
+        "restarts": member.lives.saturating_sub(1),
+        "exits": member.exits,
+        "last_exit": member.last_exit.as_ref().map(|exit| last_exit(exit, now)),
+    })
+}
+
+fn last_exit(exit: &LastExit, now: Instant) -> Value {
+    json!({ "summary": exit.summary, "ago_ms": millis(now.saturating_duration_since(exit.at)) })
 }
 
 /// Whole milliseconds.

@@ -77,18 +77,30 @@ impl Walk<'_> {
 
     fn value(&self, item: &Item) -> Value {
         if let Some(table) = item.as_table_like() {
-            let entry = |(name, item): (&str, &Item)| Entry {
-                name: name.to_owned(),
-                value: self.value(item),
-                line: self.line(table, name, item),
-            };
-            return Value::Table(table.iter().map(entry).collect());
+            return self.entries(table);
         }
         match item {
             Item::Value(value) => scalar(value),
-            Item::ArrayOfTables(_) => Value::Other("[[…]]".to_owned()),
+            Item::ArrayOfTables(tables) => {
+                Value::Tables(tables.iter().map(|table| self.element(table)).collect())
+            }
             Item::None | Item::Table(_) => Value::Other(String::new()),
         }
+    }
+
+    fn entries(&self, table: &dyn TableLike) -> Value {
+        let entry = |(name, item): (&str, &Item)| Entry {
+            name: name.to_owned(),
+            value: self.value(item),
+            line: self.line(table, name, item),
+        };
+        Value::Table(table.iter().map(entry).collect())
+    }
+
+    /// One table of an array: it has a line and no name.
+    fn element(&self, table: &toml_edit::Table) -> Entry {
+        let line = line_of(self.text.as_bytes(), table.span().map_or(0, |span| span.start));
+        Entry { name: String::new(), value: self.entries(table), line }
     }
 }
 
@@ -123,7 +135,7 @@ fn unknown(path: &str, prefix: &str, item: &Item) -> Problem {
     if item.is_table_like() || item.is_array_of_tables() {
         let what = format!("There is no table `{path}`.");
         let fix = match nearest_table(path).filter(|_| prefix.is_empty()) {
-            Some(table) => format!("Did you mean `[{table}]`?"),
+            Some(table) => format!("Did you mean `{table}`?"),
             None => "Remove it; `warmfront config --help` lists every key.".to_owned(),
         };
         return Problem::new(what, "", fix);

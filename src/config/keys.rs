@@ -7,7 +7,7 @@
 pub use self::table::KEYS;
 
 /// One configuration key.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     /// Dotted path in the file, e.g. `listen.port`.
     pub path: &'static str,
@@ -58,6 +58,8 @@ pub enum Kind {
     Paths,
     /// A table of texts; only in the file.
     Variables,
+    /// An array of tables with these fields; only in the file.
+    Tables(&'static [Key]),
 }
 
 /// Whether a period of zero means something.
@@ -94,10 +96,10 @@ impl Key {
         KEYS.iter().find(|key| key.path == path)
     }
 
-    /// Our environment variable for it, e.g. `WARMFRONT_LISTEN_PORT`; a table has none.
+    /// Our environment variable for it, e.g. `WARMFRONT_LISTEN_PORT`; tables have none.
     #[must_use]
     pub fn env_name(&self) -> Option<String> {
-        (self.kind != Kind::Variables)
+        (!matches!(self.kind, Kind::Variables | Kind::Tables(_)))
             .then(|| format!("{ENV_PREFIX}{}", self.path.to_ascii_uppercase().replace('.', "_")))
     }
 
@@ -114,6 +116,7 @@ pub const ENV_PREFIX: &str = "WARMFRONT_";
 /// The variable that names the configuration file.
 pub const ENV_CONFIG: &str = "WARMFRONT_CONFIG";
 
+mod process;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -68,6 +68,8 @@ pub enum Value {
     List(Vec<Value>),
     /// TOML table.
     Table(Vec<Entry>),
+    /// TOML array of tables; each entry is a table.
+    Tables(Vec<Entry>),
     /// A text that nobody is shown.
     Secret(Token),
     /// A TOML float or date, as written; no key takes one.
@@ -115,6 +117,7 @@ impl Value {
             Self::Secret(_) => out.push_str("***"),
             Self::Other(raw) => out.push_str(raw.trim()),
             Self::Table(_) => out.push_str("{ … }"),
+            Self::Tables(_) => out.push_str("[[ … ]]"),
             Self::List(items) => {
                 out.push('[');
                 for (index, item) in items.iter().take(20).enumerate() {

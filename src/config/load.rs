@@ -224,8 +224,11 @@ fn is_set_for_workers(name: &str) -> bool {
 fn unknown_variable(name: &str) -> Problem {
     let table = KEYS
         .iter()
-        .find(|key| key.kind == Kind::Variables && name == ENV_PREFIX.to_owned() + &shout(key))
-        .map(|key| format!("Write `[{}]` in the file; workers inherit our environment anyway.", key.path));
+        .find(|key| key.env_name().is_none() && name == ENV_PREFIX.to_owned() + &shout(key))
+        .map(|key| match key.kind {
+            Kind::Tables(_) => format!("Write `[[{}]]` in the file; only there are its tables.", key.path),
+            _ => format!("Write `[{}]` in the file; workers inherit our environment anyway.", key.path),
+        });
     let fix = table.or_else(|| nearest_variable(name).map(|near| format!("Did you mean `{near}`?")));
     Problem::new(
         format!("There is no variable `{name}`."),
@@ -265,6 +268,7 @@ fn facts(layers: &Layers, world: &World) -> Facts {
         cwd_missing: cwd.is_some_and(|cwd| !cwd.is_dir()),
         function: function(world),
         can_trace: cfg!(feature = "otlp"),
+        env: world.env.clone(),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod layers;
 pub mod load;
 pub mod noslate;
 pub mod platform;
+pub mod processes;
 pub mod resolve;
 pub mod show;
 pub mod statuses;
@@ -20,11 +21,13 @@ mod file;
 mod guess;
 mod nearest;
 mod read;
+mod references;
 mod secret;
 
 pub use admin::{Admin, AdminPlace};
 pub use noslate::Noslate;
 pub use platform::{Platform, Readiness, Replay};
+pub use processes::Processes;
 pub use secret::{Token, is_secret};
 pub use trace::{Collector, Trace};
 
@@ -45,6 +48,8 @@ pub struct Config {
     pub engine: EngineChoice,
     /// Who answers.
     pub workers: Workers,
+    /// Beside whom we are the front door.
+    pub processes: Processes,
     /// How requests wait when every slot is taken.
     pub queue: Queue,
     /// What one connection may cost.

@@ -4,7 +4,7 @@
 //! word under the wrong table. Both are tried, and no guess is made when nothing
 //! is close: a wrong hint costs more than none.
 
-use super::keys::{ENV_CONFIG, KEYS, Key};
+use super::keys::{ENV_CONFIG, KEYS, Key, Kind};
 
 /// How alike two names must be (Jaro-Winkler, 0 to 1) before one is suggested for the other.
 const ALIKE: f64 = 0.85;
@@ -21,11 +21,21 @@ pub(super) fn nearest_key(path: &str) -> Option<&'static Key> {
     by_place.or_else(by_spelling).or_else(by_last_word)
 }
 
-/// The table meant by the unknown top-level table `name`.
+/// The head of the table meant by the unknown top-level table `name`, e.g. `[limits]`.
 #[must_use]
-pub(super) fn nearest_table(name: &str) -> Option<&'static str> {
-    let tables = KEYS.iter().filter_map(|key| key.path.split_once('.').map(|(table, _)| table));
-    best(tables.map(|table| (strsim::jaro_winkler(name, table), table)), ALIKE)
+pub(super) fn nearest_table(name: &str) -> Option<String> {
+    let tables = KEYS.iter().filter_map(|key| match (key.path.split_once('.'), key.kind) {
+        (Some((table, _)), _) => Some((table, format!("[{table}]"))),
+        (None, Kind::Tables(_)) => Some((key.path, format!("[[{}]]", key.path))),
+        (None, _) => None,
+    });
+    best(tables.map(|(table, head)| (strsim::jaro_winkler(name, table), head)), ALIKE)
+}
+
+/// The field of a table meant by the unknown one `name`.
+#[must_use]
+pub(super) fn nearest_field(name: &str, fields: &'static [Key]) -> Option<&'static str> {
+    best(fields.iter().map(|field| (strsim::jaro_winkler(name, field.path), field.path)), ALIKE)
 }
 
 /// The variable meant by the unknown variable `name`.
@@ -109,6 +119,7 @@ mod tests {
         assert!(nearest_key("zzz").is_none());
         assert!(nearest_table("zzz").is_none());
         assert!(nearest_variable("WARMFRONT_QQQ").is_none());
-        assert_eq!(nearest_table("limit"), Some("limits"));
+        assert_eq!(nearest_table("limit").as_deref(), Some("[limits]"));
+        assert_eq!(nearest_table("processes").as_deref(), Some("[[process]]"));
     }
 }

@@ -4,6 +4,7 @@
 //! the same answer everywhere. All problems are reported at once, in the order of
 //! the file: fixing one and meeting the next is nobody's idea of a good start.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
@@ -69,6 +70,8 @@ pub struct Facts {
     pub function: Vec<(&'static str, String)>,
     /// Whether this build can send spans.
     pub can_trace: bool,
+    /// What `${NAME}` of a process may refer to.
+    pub env: BTreeMap<OsString, OsString>,
 }
 
 /// What looking for the worker's program found.
@@ -130,6 +133,8 @@ impl Judge<'_> {
         let auto_threads = if facts.cpus <= 2 { 1 } else { facts.cpus.min(4) };
         let threads = self.auto_or("threads").map_or(auto_threads, to_usize);
         let port = u16::try_from(self.number("listen.port")).unwrap_or(u16::MAX);
+        let workers = self.workers(facts);
+        let processes = self.processes(facts, &workers.source);
         Config {
             listen: Listen {
                 address: self.read("listen.address", |_, value| read::address(value)),
@@ -148,7 +153,8 @@ impl Judge<'_> {
                 1 => EngineChoice::Uring,
                 _ => EngineChoice::Auto,
             },
-            workers: self.workers(facts),
+            workers,
+            processes,
             queue: Queue {
                 depth: to_usize(self.number("queue.depth")),
                 bytes: to_usize(self.size("queue.bytes")),
@@ -342,7 +348,7 @@ impl Judge<'_> {
             self.find(key, problem);
         }
         for path in SPAWN_ONLY {
-            if self.layers.is_set(path) && self.is_sound(path) {
+            if self.layers.is_set(path) && self.is_sound(path) && !self.is_for_processes(path) {
                 let problem = Problem::new(
                     format!("`{path}` means nothing with `workers.sockets`."),
                     "It is about workers we start; these are run by something else.",
@@ -569,6 +575,7 @@ fn to_u32(number: u64) -> u32 {
 mod admin;
 mod noslate;
 mod platform;
+mod processes;
 #[cfg(test)]
 mod tests;
 mod trace;

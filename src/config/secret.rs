@@ -9,6 +9,7 @@ use std::hint::black_box;
 
 use super::Spawn;
 use super::layers::Entry;
+use super::processes::Process;
 
 /// A variable whose name holds one of these is shown without its value.
 const SECRET_WORDS: &[&str] = &["KEY", "SECRET", "TOKEN", "PASSWORD", "PASSWD", "CREDENTIAL"];
@@ -78,6 +79,25 @@ impl fmt::Debug for Spawn {
             .field("grace", grace)
             .field("backoff", backoff)
             .field("stamp", stamp)
+            .finish()
+    }
+}
+
+/// Likewise.
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, argv, env, cwd, ready, log, on_exit, grace, start_deadline } = self;
+        let env: Vec<_> = env.iter().map(|(name, value)| (name, masked(name, value))).collect();
+        f.debug_struct("Process")
+            .field("name", name)
+            .field("argv", argv)
+            .field("env", &env)
+            .field("cwd", cwd)
+            .field("ready", ready)
+            .field("log", log)
+            .field("on_exit", on_exit)
+            .field("grace", grace)
+            .field("start_deadline", start_deadline)
             .finish()
     }
 }

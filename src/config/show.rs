@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 
-use super::keys::{KEYS, Key};
+use super::keys::{KEYS, Key, Kind};
 use super::layers::{Layers, Source, Value};
 use super::platform::{Hooks, Markers};
 use super::secret::masked;
@@ -53,6 +53,9 @@ pub fn summary(config: &Config) -> String {
 pub fn entries(config: &Config, layers: &Layers) -> Vec<Entry> {
     let lines = |key: &Key| -> Vec<Entry> {
         let from = origin(key, config, layers);
+        if matches!(key.kind, Kind::Tables(_)) {
+            return processes::entries(key, &config.processes, layers);
+        }
         if let Some(variables) = variables(key.path, config) {
             let entry = |(name, value): &(String, String)| Entry {
                 key: format!("{}.{name}", key.path),
@@ -81,6 +84,9 @@ pub struct Entry {
 
 fn lines(key: &Key, config: &Config, layers: &Layers) -> Vec<(String, String)> {
     let from = origin(key, config, layers);
+    if matches!(key.kind, Kind::Tables(_)) && !config.processes.each.is_empty() {
+        return processes::lines(key, &config.processes, layers);
+    }
     if let Some(variables) = variables(key.path, config).filter(|variables| !variables.is_empty()) {
         let line = |(name, value): &(String, String)| (variable(key.path, name, value), from.clone());
         return variables.iter().map(line).collect();
@@ -213,6 +219,9 @@ fn value(path: &str, config: &Config) -> Option<String> {
         "trace.sample" => trace.sample.to_string(),
         "trace.service" => text(OsStr::new(&trace.service)),
         "drain.deadline" => period(config.drain_deadline),
+        "log.process_dir" => text(config.processes.log_dir.as_ref()?.as_os_str()),
+        "workers.backoff_min" if !config.processes.each.is_empty() => period(config.processes.backoff.0),
+        "workers.backoff_max" if !config.processes.each.is_empty() => period(config.processes.backoff.1),
         "start.ready" => match workers.readiness {
             Readiness::All => "\"all\"".to_owned(),
             Readiness::First => "\"first\"".to_owned(),
@@ -303,5 +312,6 @@ fn text(plain: &OsStr) -> String {
 }
 
 mod noslate;
+mod processes;
 #[cfg(test)]
 mod tests;

@@ -92,12 +92,11 @@ impl External {
             ));
         }
         let suspicion = Arc::new(Notify::new());
-        let look_at = Some(clock::now() + SILENT.min(start_deadline));
         let seats = (1..)
             .zip(sockets)
             .map(|(number, path)| Seat {
                 worker: Worker::new(WorkerId(number), Address::Unix(path), slots, suspicion.clone()),
-                state: Watched::Awaited { look_at },
+                state: Watched::Awaited { look_at: None },
                 ready_after: None,
             })
             .collect();
@@ -115,7 +114,12 @@ impl External {
     /// May be dropped at any time; the pool stays as it was.
     pub async fn run(mut self, mut mandate: watch::Receiver<Mandate>, reports: UnboundedSender<Report>) {
         let say = |report| drop(reports.send(report));
+        // Counted from here: others may have had to come first.
         let began = clock::now();
+        let look_at = Some(began + SILENT.min(self.start_deadline));
+        for seat in &mut self.seats {
+            seat.state = Watched::Awaited { look_at };
+        }
         let mut probes = JoinSet::new();
         for seat in 0..self.seats.len() {
             self.probe(seat, &mut probes);

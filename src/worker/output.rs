@@ -40,7 +40,33 @@ const HELD_MAX: Duration = Duration::from_secs(1);
 const TAIL_LINES: usize = 40;
 const TAIL_BYTES: usize = 4 << 10;
 
-/// The two pipes of one life of one worker, being read.
+/// What becomes of lines.
+#[derive(Clone, Copy, Debug)]
+pub enum Manner<'a> {
+    /// Records with a date and the worker's number.
+    Worker {
+        /// Which.
+        id: WorkerId,
+        /// Whether they get the ids of requests in flight; a roster is kept for that.
+        stamped: bool,
+    },
+    /// Records with a date and this name.
+    Named(&'a str),
+    /// Lines as they were written, at once: the file is the writer's own.
+    Plain,
+}
+
+impl Manner<'_> {
+    fn tag(self) -> Option<String> {
+        match self {
+            Self::Worker { id, .. } => Some(format!("[w{id}]")),
+            Self::Named(name) => Some(format!("[{name}]")),
+            Self::Plain => None,
+        }
+    }
+}
+
+/// The two pipes of one life of one worker or process, being read.
 #[derive(Debug)]
 pub struct Output {
     readers: JoinSet<()>,
@@ -53,28 +79,27 @@ pub struct Output {
 pub type FirstOutput = Arc<OnceLock<Instant>>;
 
 impl Output {
-    /// Starts to read; with a roster if lines shall be `stamped` with request ids. Must be called
-    /// inside a runtime.
+    /// Starts to read. Must be called inside a runtime.
     ///
     /// # Errors
     /// The descriptors are no pipes, or the system refused to watch them.
     pub fn start(
-        worker: WorkerId,
+        manner: Manner<'_>,
         [out, err]: [OwnedFd; 2],
         sink: &Sink,
         flusher: &Flusher,
-        stamped: bool,
     ) -> io::Result<Self> {
         let pipes =
             [Arc::new(pipe::Receiver::from_owned_fd(out)?), Arc::new(pipe::Receiver::from_owned_fd(err)?)];
         let look = |pipe: &Arc<pipe::Receiver>| -> Arc<dyn Pipe> { Arc::<pipe::Receiver>::clone(pipe) };
-        let roster = stamped.then(|| Roster::new(&pipes.each_ref().map(look))).transpose()?;
+        let is_stamped = matches!(manner, Manner::Worker { stamped: true, .. });
+        let roster = is_stamped.then(|| Roster::new(&pipes.each_ref().map(look))).transpose()?;
         let tails = Stream::ALL.map(|_| Arc::new(Mutex::new(Tail::default())));
         let first = FirstOutput::default();
         let mut readers = JoinSet::new();
         for ((stream, pipe), tail) in Stream::ALL.into_iter().zip(pipes).zip(&tails) {
             let lane = Lane {
-                worker,
+                tag: manner.tag(),
                 stream,
                 roster: roster.clone(),
                 sink: sink.clone(),
@@ -121,7 +146,8 @@ impl Output {
 
 /// One pipe on its way to the sink.
 struct Lane {
-    worker: WorkerId,
+    /// Who writes, in front of each record; lines go out as they are if `None`.
+    tag: Option<String>,
     stream: Stream,
     roster: Option<Arc<Roster>>,
     sink: Sink,
@@ -215,6 +241,10 @@ impl Lane {
 
     fn pass(&mut self, line: &[u8], who: Candidates) {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        if self.tag.is_none() {
+            self.sink.push(self.stream, [line, b"\n"].concat(), 1);
+            return;
+        }
         let now = clock::now();
         let began = match self.joiner.push(line, who, &utc_now()) {
             None => self.held.map_or(now, |(began, _)| began),
@@ -240,7 +270,9 @@ impl Lane {
         if !record.who.is_empty() {
             let _ = write!(text, "{} ", record.who);
         }
-        let _ = write!(text, "[w{}] ", self.worker);
+        if let Some(tag) = &self.tag {
+            let _ = write!(text, "{tag} ");
+        }
         text.extend_from_slice(&record.text);
         text.push(b'\n');
         self.sink.push(self.stream, text, record.lines);

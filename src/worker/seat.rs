@@ -1,19 +1,16 @@
 //! One place in the pool and who sits there: what the supervisor keeps of a worker.
 
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::AbortHandle;
 
 use super::census::{LastExit, Member, Standing};
+use super::group::Group;
 use super::output::Output;
 use super::state::{Place, State};
-use crate::sys;
 use crate::upstream::pool::{Worker, WorkerId};
 
-/// How long a killed group may still show members: zombies of a parent that left the group.
-const UNBURIED: Duration = Duration::from_secs(1);
 /// From looking at a worker to having its slot: a few instructions, and the scheduler's whim between them.
 const CHOOSING: Duration = Duration::from_millis(20);
 
@@ -54,8 +51,8 @@ impl Seat {
         Member {
             id: self.id,
             standing: Standing::of(self.place.state()),
-            pid: life.map(|life| life.pid),
-            born: life.map(|life| life.born),
+            pid: life.map(|life| life.group.pid),
+            born: life.map(|life| life.group.born),
             first_output: life.map(|life| life.output.first()).unwrap_or_default(),
             ready_after: self.past.ready_after,
             lives: self.incarnation,
@@ -67,23 +64,11 @@ impl Seat {
     }
 }
 
-/// One process group, from its start until nobody of it is left.
+/// One life of a worker.
 #[derive(Debug)]
 pub(super) struct Life {
-    pub(super) pid: i32,
-    pub(super) born: Instant,
+    pub(super) group: Group,
     pub(super) worker: Arc<Worker>,
     pub(super) output: Output,
     pub(super) probe: Option<AbortHandle>,
-    /// How the leader ended, if others of its group are still being waited for.
-    pub(super) leader: Option<ExitStatus>,
-    pub(super) killed_at: Option<Instant>,
-}
-
-impl Life {
-    /// How its leader ended, if that was waiting for the rest of the group and needs to no more.
-    pub(super) fn lingers_no_more(&self, now: Instant) -> Option<ExitStatus> {
-        let gave_up = self.killed_at.is_some_and(|at| now.duration_since(at) >= UNBURIED);
-        self.leader.filter(|_| gave_up || !sys::group_exists(self.pid))
-    }
 }

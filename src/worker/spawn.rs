@@ -15,13 +15,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::keys::{KEYS, Key, Kind};
 use crate::config::{Spawn, Transport};
 use crate::error::Problem;
-use crate::sys;
 use crate::upstream::pool::{Address, WorkerId};
 
-use super::diagnose::exec;
+pub use super::start::LaunchError;
+use super::start::{self, Started, start};
 
 /// Longest path of a Unix socket in bytes: `sun_path` holds 108 with its NUL.
 pub const SOCKET_PATH_BYTES: usize = 107;
@@ -86,19 +85,8 @@ pub struct Launched {
     pub pid: i32,
     /// Where it was told to listen.
     pub address: Address,
-    /// The reading end of its stdout.
-    pub stdout: OwnedFd,
-    /// The reading end of its stderr.
-    pub stderr: OwnedFd,
-}
-
-/// Why no process was started.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LaunchError {
-    /// For a person.
-    pub problem: Problem,
-    /// Whether trying again cannot help unless somebody changes something.
-    pub is_permanent: bool,
+    /// The reading ends of its stdout and stderr.
+    pub pipes: [OwnedFd; 2],
 }
 
 /// Starts workers; one per pool.
@@ -150,28 +138,8 @@ impl Launcher {
         let words = Words::new(worker, &address);
         let argv: Vec<_> = self.spawn.argv.iter().map(|word| words.fill(word)).collect();
         let env = environment(std::env::vars_os(), &self.spawn.env, &words);
-        let cwd = self.spawn.cwd.as_deref();
-        let path_variable = env.get(OsStr::new("PATH"));
-        let program = exec::find_program(&argv[0], cwd, path_variable.map(OsString::as_os_str));
-        let failure = |error: io::Error| LaunchError {
-            problem: exec::explain(&error, &argv[0], cwd, path_variable.map(OsString::as_os_str)),
-            is_permanent: exec::is_permanent(&error),
-        };
-        let path = program.map_err(failure)?;
-        let program = sys::Program {
-            path,
-            argv: argv.clone(),
-            env: env.clone().into_iter().collect(),
-            cwd: cwd.map(Path::to_owned),
-        };
-        let mut child = sys::spawn(&program).map_err(failure)?;
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        Ok(Launched {
-            pid: i32::try_from(child.id()).expect("invariant: Linux pids fit in 22 bits"),
-            address,
-            stdout: stdout.expect("invariant: sys::spawn pipes stdout").into(),
-            stderr: stderr.expect("invariant: sys::spawn pipes stderr").into(),
-        })
+        let Started { pid, pipes } = start(argv, env, self.spawn.cwd.as_deref())?;
+        Ok(Launched { pid, address, pipes })
     }
 
     fn address(&self, worker: WorkerId, incarnation: u32, taken: &[SocketAddr]) -> io::Result<Address> {
@@ -255,13 +223,9 @@ fn environment(
     configured: &[(String, String)],
     words: &Words,
 ) -> BTreeMap<OsString, OsString> {
-    let mut env: BTreeMap<_, _> = inherited.collect();
+    let mut env = start::inherited(inherited);
     for name in LISTEN_VARIABLES {
         env.insert(name.into(), words.listen.clone());
-    }
-    // What lets its bearer change something here is not for whoever runs in a worker.
-    for secret in KEYS.iter().filter(|key| key.kind == Kind::Secret).filter_map(Key::env_name) {
-        env.remove(OsStr::new(&secret));
     }
     env.insert("WARMFRONT_WORKER_ID".into(), words.worker.to_string().into());
     // One that we inherited (a sidecar under a sidecar) would name somebody else's socket.
@@ -302,8 +266,9 @@ mod tests {
     }
 
     fn stdout(launched: Launched) -> String {
+        let [stdout, _] = launched.pipes;
         let mut text = String::new();
-        fs::File::from(launched.stdout).read_to_string(&mut text).unwrap();
+        fs::File::from(stdout).read_to_string(&mut text).unwrap();
         text
     }
 

@@ -33,7 +33,8 @@ use super::Mandate;
 use super::census::{Census, LastExit, Members};
 use super::diagnose::{exit, quoted, silence};
 use super::flush::Flusher;
-use super::output::Output;
+use super::group::{self, Group, LINGERING};
+use super::output::{Manner, Output};
 use super::probe;
 use super::report::Report;
 use super::respawn::Respawn;
@@ -45,8 +46,6 @@ use super::state::{Due, Place, State};
 
 /// How long a post-mortem waits for the last lines of a process that is gone.
 const LAST_LINES: Duration = Duration::from_millis(200);
-/// How often a group is looked at whose leader has stopped before the others, and one that is to finish its requests.
-const LINGERING: Duration = Duration::from_millis(20);
 /// How long the end waits for somebody to read our own output.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -227,7 +226,7 @@ impl Supervisor {
     fn next_due(&self) -> Option<Instant> {
         let is_looked_at = |seat: &Seat| {
             matches!(seat.place.state(), State::Retiring { .. })
-                || seat.life.as_ref().is_some_and(|life| life.leader.is_some())
+                || seat.life.as_ref().is_some_and(|life| life.group.lingers())
         };
         let lingers = self.seats.iter().any(is_looked_at);
         let lingering = lingers.then(|| clock::now() + LINGERING);
@@ -262,7 +261,9 @@ impl Supervisor {
                 Some((at, Due::Kill)) if at <= now => self.kill(seat),
                 _ => {}
             }
-            if let Some(leader) = self.seats[seat].life.as_ref().and_then(|life| life.lingers_no_more(now)) {
+            if let Some(leader) =
+                self.seats[seat].life.as_ref().and_then(|life| life.group.lingers_no_more(now))
+            {
                 self.bury(seat, leader);
             }
         }
@@ -300,8 +301,8 @@ impl Supervisor {
         seat.incarnation = incarnation;
         seat.returns = false;
         let (sink, _) = self.output.as_ref().expect("invariant: the sink lives until the end of run");
-        let (pipes, stamp) = ([launched.stdout, launched.stderr], self.launcher.spawn().stamp);
-        let output = match Output::start(seat.id, pipes, sink, &self.flusher, stamp) {
+        let manner = Manner::Worker { id: seat.id, stamped: self.launcher.spawn().stamp };
+        let output = match Output::start(manner, launched.pipes, sink, &self.flusher) {
             Ok(output) => output,
             Err(error) => {
                 let _ = sys::kill_group(launched.pid, sys::KILL);
@@ -313,9 +314,8 @@ impl Supervisor {
         let suspicion = self.suspicion.clone();
         let worker = Worker::with_roster(seat.id, launched.address, self.slots, suspicion, output.roster());
         let _ = seat.place.on_spawned(now, self.start_deadline);
-        let pid = launched.pid;
-        let life = Life { pid, born: now, worker, output, probe: None, leader: None, killed_at: None };
-        seat.life = Some(life);
+        let group = Group::new(launched.pid, now);
+        seat.life = Some(Life { group, worker, output, probe: None });
         self.probe(number);
         Ok(())
     }
@@ -341,8 +341,8 @@ impl Supervisor {
         let Ok(true) = seat.place.on_accepting(now) else { return };
         life.probe = None;
         life.worker.clear_suspicion();
-        let (worker, pid, address) = (seat.id, life.pid, life.worker.address.clone());
-        let born = life.born;
+        let (worker, pid, address) = (seat.id, life.group.pid, life.worker.address.clone());
+        let born = life.group.born;
         if let State::Starting { .. } = before {
             seat.past.ready_after = Some(now.duration_since(born));
         }
@@ -383,21 +383,11 @@ impl Supervisor {
     fn reap(&mut self) {
         let leaders: HashMap<i32, usize> = (0..)
             .zip(&self.seats)
-            .filter_map(|(number, seat)| Some((seat.life.as_ref()?.pid, number)))
+            .filter_map(|(number, seat)| Some((seat.life.as_ref()?.group.pid, number)))
             .collect();
-        let reaped = sys::reap_all(|pid| {
-            // Still a zombie: the number is its own, so its group can be meant and nobody else.
-            // A group that was asked to stop keeps its grace.
-            let is_asked = |&number: &usize| self.stopping || self.seats[number].place.is_stopping();
-            if leaders.get(&pid).is_some_and(|number| !is_asked(number)) {
-                let _ = sys::kill_group(pid, sys::KILL);
-            }
-        });
-        for (pid, status) in reaped {
-            // Unknown ones are orphans of workers that became our children.
-            if let Some(&number) = leaders.get(&pid) {
-                self.on_exited(number, status);
-            }
+        let was_asked = |number: usize| self.stopping || self.seats[number].place.is_stopping();
+        for (number, status) in group::reap(&leaders, was_asked) {
+            self.on_exited(number, status);
         }
     }
 
@@ -407,11 +397,8 @@ impl Supervisor {
         if let Some(probe) = life.probe.take() {
             probe.abort();
         }
-        // A script may end before the server that it started: the group's number
-        // stays taken as long as one member is left, so it can still be signalled.
-        if (self.stopping || seat.place.is_stopping()) && sys::group_exists(life.pid) {
-            life.leader = Some(status);
-        } else {
+        let was_asked = self.stopping || seat.place.is_stopping();
+        if life.group.on_leader_exited(status, was_asked) {
             self.bury(number, status);
         }
     }
@@ -432,14 +419,14 @@ impl Supervisor {
         }
         let end = match restart {
             Ok(Some(restart)) => End::Unasked { crash_loop: restart.crash_loop.then_some(exits) },
-            Ok(None) | Err(_) => End::Asked { was_killed: life.killed_at.is_some() },
+            Ok(None) | Err(_) => End::Asked { was_killed: life.group.was_killed() },
         };
         let (fc_port, in_flight) = (self.fc_port, life.worker.in_flight());
         self.tasks.spawn(async move {
             // A process that left the group may hold the pipe for ever.
             let _ = clock::timeout(LAST_LINES, life.output.finished()).await;
             let summary = exit::summary(status, &life.output.tail(), fc_port);
-            Done::Buried(Burial { worker: life.worker.id, pid: life.pid, in_flight, summary, end })
+            Done::Buried(Burial { worker: life.worker.id, pid: life.group.pid, in_flight, summary, end })
         });
     }
 
@@ -490,8 +477,9 @@ impl Supervisor {
         let seat = &mut self.seats[number];
         let _ = seat.place.on_looked(now);
         if let Some(life) = &seat.life {
-            let after = now.duration_since(life.born);
-            let problem = silence::explain(seat.id, life.pid, &life.worker.address, self.fc_port, after);
+            let after = now.duration_since(life.group.born);
+            let problem =
+                silence::explain(seat.id, life.group.pid, &life.worker.address, self.fc_port, after);
             say(Report::NotReadyYet { worker: seat.id, problem });
         }
     }
@@ -504,7 +492,7 @@ impl Supervisor {
                 if let Some(probe) = life.probe.take() {
                     probe.abort();
                 }
-                let _ = sys::kill_group(life.pid, sys::TERM);
+                life.group.term();
             }
         }
         self.publish();
@@ -535,7 +523,7 @@ impl Supervisor {
         let seat = &mut self.seats[number];
         let _ = seat.place.on_retired(now, self.launcher.spawn().grace);
         if let Some(life) = &seat.life {
-            let _ = sys::kill_group(life.pid, sys::TERM);
+            life.group.term();
         }
     }
 
@@ -543,8 +531,7 @@ impl Supervisor {
         let seat = &mut self.seats[number];
         let _ = seat.place.on_killed();
         if let Some(life) = &mut seat.life {
-            life.killed_at = Some(clock::now());
-            let _ = sys::kill_group(life.pid, sys::KILL);
+            life.group.kill(clock::now());
         }
     }
 }
@@ -552,12 +539,13 @@ impl Supervisor {
 impl Drop for Supervisor {
     fn drop(&mut self) {
         for life in self.seats.iter().filter_map(|seat| seat.life.as_ref()) {
-            let _ = sys::kill_group(life.pid, sys::KILL);
+            let _ = sys::kill_group(life.group.pid, sys::KILL);
         }
     }
 }
 
-async fn until(due: Option<Instant>) {
+/// Waits until something is due; for ever if nothing is.
+pub(super) async fn until(due: Option<Instant>) {
     match due {
         Some(due) => clock::sleep_until(due).await,
         None => pending().await,

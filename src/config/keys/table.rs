@@ -2,8 +2,8 @@
 
 use super::Key;
 use super::Kind::{
-    Address, AutoOr, Choice, Collector, Number, Path, Paths, Period, Place, Secret, Size, Switch, Target,
-    Text, Variables, Words,
+    Address, AutoOr, Choice, Collector, Number, Path, Paths, Period, Place, Secret, Size, Switch, Tables,
+    Target, Text, Variables, Words,
 };
 use super::Zero::{Allowed, Refused};
 use crate::config::Slots;
@@ -420,6 +420,10 @@ pub const KEYS: &[Key] = &[
         "Whether a worker's line names the request that was in flight on it when it was written, or all of them \
          if there were several. Only for workers we start.",
     ),
+    Key {
+        platform_env: &["NOSLATE_LOGDIR"],
+        ..Key::new("log.process_dir", Path, "", "Where processes ([[process]]) that name no file have their log.")
+    },
     Key::new(
         "log.markers",
         Choice(&["auto", "on", "off"]),
@@ -574,5 +578,12 @@ pub const KEYS: &[Key] = &[
         Period(Allowed),
         "25s",
         "How long requests in flight may still run after TERM, and how long /pre-stop waits for them. 0s: not at all.",
+    ),
+    // Last: behind the head of a table no key of the top can follow.
+    Key::new(
+        "process",
+        Tables(super::process::FIELDS),
+        "",
+        "Processes beside which we are the front door: started in this order, each when the one before is ready.",
     ),
 ];

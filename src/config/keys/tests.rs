@@ -36,3 +36,17 @@ fn every_key_says_what_it_is_for() {
         assert!(key.help.ends_with('.') && key.help.len() > 20, "{}", key.path);
     }
 }
+
+#[test]
+fn tables_come_last_and_their_fields_differ_and_say_what_they_are_for() {
+    let first = KEYS.iter().position(|key| matches!(key.kind, Kind::Tables(_))).unwrap();
+    for key in &KEYS[first..] {
+        let Kind::Tables(fields) = key.kind else { panic!("{} behind a table", key.path) };
+        let names: BTreeSet<_> = fields.iter().map(|field| field.path).collect();
+        assert_eq!(names.len(), fields.len());
+        for field in fields {
+            assert!(field.help.ends_with('.') && field.help.len() > 20, "{}", field.path);
+            assert!(field.flag.is_none() && field.platform_env.is_empty(), "{}", field.path);
+        }
+    }
+}

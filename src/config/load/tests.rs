@@ -99,6 +99,7 @@ fn every_key_is_taken_from_the_strongest_layer_that_sets_it() {
         let text = match key.kind {
             Kind::Words | Kind::Paths => format!("{} = [\"file\"]", key.path),
             Kind::Variables => format!("{}.A = \"file\"", key.path),
+            Kind::Tables(_) => format!("[[{}]]\nname = \"file\"", key.path),
             _ => format!("{} = \"file\"", key.path),
         };
         let none = Flags::default();

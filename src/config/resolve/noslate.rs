@@ -66,7 +66,7 @@ impl Judge<'_> {
 
     fn refuse_http_keys(&mut self) {
         for path in HTTP_ONLY.iter().chain(SPAWN_ONLY) {
-            if self.layers.is_set(path) && self.is_sound(path) {
+            if self.layers.is_set(path) && self.is_sound(path) && !self.is_for_processes(path) {
                 let problem = Problem::new(
                     format!("`{path}` means nothing with `upstream = \"noslate\"`."),
                     "It is about workers that speak HTTP; Noslate's are behind its planes.",

@@ -18,6 +18,7 @@ fn facts() -> Facts {
         cwd_missing: false,
         function: Vec::new(),
         can_trace: true,
+        env: BTreeMap::new(),
     }
 }
 
@@ -71,7 +72,7 @@ fn wrong(kind: Kind) -> Value {
         Kind::Collector => text("127.0.0.1:4318"),
         Kind::Text => Value::Integer(1),
         Kind::Secret => Value::Integer(1),
-        Kind::Variables => Value::Integer(1),
+        Kind::Variables | Kind::Tables(_) => Value::Integer(1),
     }
 }
 

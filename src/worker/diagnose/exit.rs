@@ -22,16 +22,29 @@ pub fn status_text(status: ExitStatus) -> String {
 ///
 /// `fc_port` is the port that is ours, not the worker's.
 pub fn summary(status: ExitStatus, last_lines: &[String], fc_port: u16) -> String {
-    let mut text = status_text(status);
     let words = last_words(last_lines);
-    if let Some(hint) = hint(status, &words, fc_port) {
-        text.push_str(" (");
-        text.push_str(&hint);
-        text.push(')');
+    let hint = hint(status, &words, fc_port);
+    told(status, hint.as_deref(), &words)
+}
+
+/// The same of a process that serves nothing by our knowledge.
+pub fn process_summary(status: ExitStatus, last_lines: &[String]) -> String {
+    let hint = match (status.code(), status.signal()) {
+        (Some(0), _) => Some("it should keep running; does it go into the background?"),
+        (_, Some(9)) => Some("not by us; the system does this when memory runs out"),
+        _ => None,
+    };
+    told(status, hint, &last_words(last_lines))
+}
+
+fn told(status: ExitStatus, hint: Option<&str>, words: &str) -> String {
+    let mut text = status_text(status);
+    if let Some(hint) = hint {
+        text.push_str(&format!(" ({hint})"));
     }
     if !words.is_empty() {
         text.push_str(": ");
-        text.push_str(&words);
+        text.push_str(words);
     }
     text
 }

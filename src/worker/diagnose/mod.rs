@@ -2,10 +2,11 @@
 //!
 //! Reads files and `/proc`, changes nothing, decides nothing. Three questions:
 //! why it could not be started ([`exec`]), why it is not ready ([`silence`]),
-//! how it ended ([`exit`]).
+//! how it ended ([`exit`]). And who belongs to whom ([`kin`]).
 
 pub mod exec;
 pub mod exit;
+pub mod kin;
 pub mod silence;
 
 /// A word of a command as one may paste it into a shell.

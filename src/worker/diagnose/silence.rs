@@ -13,6 +13,8 @@ use std::time::Duration;
 use crate::error::Problem;
 use crate::upstream::pool::{Address, WorkerId};
 
+use super::kin;
+
 /// One listening socket of a worker.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Listens {
@@ -68,7 +70,8 @@ fn problem(worker: WorkerId, found: &[Listens], told: &Address, fc_port: u16, af
 }
 
 impl Listens {
-    fn to_text(&self) -> String {
+    /// For people.
+    pub(in crate::worker) fn to_text(&self) -> String {
         match self {
             Self::Tcp(address) => address.to_string(),
             Self::Unix(path) => format!("unix:{path}"),
@@ -97,33 +100,19 @@ pub fn listening(group: i32) -> Vec<Listens> {
 
 /// Processes whose group is `group`, and all their descendants.
 fn members(group: i32) -> HashSet<i32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return HashSet::new() };
-    let stats: Vec<_> = entries
-        .filter_map(|entry| {
-            let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            let (parent, its_group) =
-                parent_and_group(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
-            Some((pid, parent, its_group))
-        })
-        .collect();
+    let everybody = kin::everybody();
     let mut members: HashSet<i32> = HashSet::new();
     loop {
         let before = members.len();
-        for &(pid, parent, its_group) in &stats {
-            if its_group == group || members.contains(&parent) {
-                members.insert(pid);
+        for kin in &everybody {
+            if kin.group == group || members.contains(&kin.parent) {
+                members.insert(kin.pid);
             }
         }
         if members.len() == before {
             return members;
         }
     }
-}
-
-/// Fields 4 and 5 of proc_pid_stat(5); the name before them may contain anything.
-fn parent_and_group(stat: &str) -> Option<(i32, i32)> {
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(1);
-    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
 fn socket_inodes(fds: &Path) -> HashSet<u64> {
@@ -267,7 +256,6 @@ mod tests {
             assert_eq!(tcp_line(line), Some((4242, Listens::Tcp(([127, 0, 0, 1], 8080).into()))));
         }
         assert_eq!(tcp_line(&line.replace(" 0A ", " 01 ")), None, "connected, not listening");
-        assert_eq!(parent_and_group("7 (a) b (c) S 3 5 5 0"), Some((3, 5)));
         let line = "0000: 00000002 00000000 00010000 0001 01 777 /run/a b.sock";
         assert_eq!(unix_line(line), Some((777, Listens::Unix("/run/a b.sock".into()))));
     }

@@ -16,6 +16,10 @@ fn pipes(script: &str) -> (std::process::Child, [OwnedFd; 2]) {
     (child, pipes)
 }
 
+fn worker(number: u32) -> Manner<'static> {
+    Manner::Worker { id: WorkerId(number), stamped: true }
+}
+
 /// What scripts write becomes these records; their last lines.
 async fn run(scripts: &[&str]) -> (Vec<(Stream, String)>, Vec<Vec<String>>) {
     let (writes, records) = std_mpsc::channel();
@@ -25,7 +29,7 @@ async fn run(scripts: &[&str]) -> (Vec<(Stream, String)>, Vec<Vec<String>>) {
     let mut outputs = Vec::new();
     for (number, script) in (1..).zip(scripts) {
         let (child, pipes) = pipes(script);
-        outputs.push((child, Output::start(WorkerId(number), pipes, &sink, &flusher, true).unwrap()));
+        outputs.push((child, Output::start(worker(number), pipes, &sink, &flusher).unwrap()));
     }
     drop(sink);
     let mut tails = Vec::new();
@@ -56,7 +60,7 @@ impl Room {
         let (sink, _) = Sink::to(move |_, record| drop(writes.send(record.to_vec()))).unwrap();
         let flusher = Flusher::of(&sink);
         let ((out, to_out), (err, to_err)) = (io::pipe().unwrap(), io::pipe().unwrap());
-        let output = Output::start(WorkerId(1), [out.into(), err.into()], &sink, &flusher, true).unwrap();
+        let output = Output::start(worker(1), [out.into(), err.into()], &sink, &flusher).unwrap();
         let roster = output.roster().unwrap();
         Self { out: to_out, _err: to_err, _output: output, roster, flusher, records, _sink: sink }
     }

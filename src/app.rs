@@ -419,6 +419,8 @@ impl Running {
             tokio::select! {
                 () = ended(&mut self.workers) => break,
                 Some(report) = self.reports.recv() => drop(self.on_report(Some(report))),
+                // Without it the clock would take the grace of a deaf worker for a freeze.
+                _ = self.ticks.tick() => self.on_tick(),
                 request = self.signals.next() => {
                     if let Request::LeaveNow { signal } = request {
                         return left_at_once(signal);
@@ -430,9 +432,13 @@ impl Running {
             self.on_report(Some(report));
         }
         beside::mandate(&self.beside, Mandate::Stop);
-        while beside::is_running(&self.beside) {
+        loop {
             tokio::select! {
-                told = beside::told(&mut self.beside) => drop(self.on_told(&told)),
+                told = beside::last(&mut self.beside) => match told {
+                    Some(told) => drop(self.on_told(&told)),
+                    None => break,
+                },
+                _ = self.ticks.tick() => self.on_tick(),
                 request = self.signals.next() => {
                     if let Request::LeaveNow { signal } = request {
                         return left_at_once(signal);

@@ -16,7 +16,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Admin;
-use crate::config::keys::KEYS;
+use crate::config::keys::{KEYS, Kind};
 use crate::config::load::{self, Flags, Loaded, World};
 use crate::config::show;
 #[cfg(feature = "top")]
@@ -203,6 +203,16 @@ fn key_help() -> String {
         let names = names.into_iter().flatten().collect::<Vec<_>>().join(", ");
         let names = if names.is_empty() { "only in the file".to_owned() } else { names };
         out.push_str(&format!("\n  {}{default}{}  [{names}]\n      {}\n", key.path, key.default, key.help));
+        if let Kind::Tables(fields) = key.kind {
+            for field in fields {
+                let default = if field.default.is_empty() { "" } else { " = " };
+                let (head, name) = (key.path, field.path);
+                out.push_str(&format!(
+                    "\n    [[{head}]] {name}{default}{}\n      {}\n",
+                    field.default, field.help
+                ));
+            }
+        }
     }
     out
 }

@@ -87,6 +87,7 @@ const DOORS: [(&str, &[&str]); 38] = [
             "src/admin/",
             "src/emulate/",
             "src/config/show.rs",
+            "src/config/show/",
             "src/telemetry/access.rs",
             "src/watch/moment.rs",
         ],

@@ -78,20 +78,17 @@ pub(super) fn after(
     })
 }
 
-/// What happens to them next; never if there are none, or none any more.
-pub(super) async fn told(beside: &mut Option<Beside>) -> Told {
-    if let Some(running) = beside
-        && let Some(told) = running.next().await
-    {
-        return told;
-    }
-    *beside = None;
-    pending().await
+/// What happens to them next; `None` when all have ended and everything was told, or if there are none.
+pub(super) async fn last(beside: &mut Option<Beside>) -> Option<Told> {
+    beside.as_mut()?.next().await
 }
 
-/// Whether any of them may still run.
-pub(super) fn is_running(beside: &Option<Beside>) -> bool {
-    beside.is_some()
+/// What happens to them next; never if there are none, or none any more.
+pub(super) async fn told(beside: &mut Option<Beside>) -> Told {
+    match last(beside).await {
+        Some(told) => told,
+        None => pending().await,
+    }
 }
 
 /// Tells them what is wanted now.

@@ -62,7 +62,7 @@ impl Sink {
         let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let err = File::from(io::stderr().as_fd().try_clone_to_owned()?);
         // The locks keep other lines of this process out while one is being written, and those before it go first.
-        Self::to(move |stream, record| match stream {
+        Self::saying("nobody read our output", move |stream, record| match stream {
             Stream::Out => {
                 let _alone = stdout::alone();
                 write_record(&out, record);
@@ -74,18 +74,22 @@ impl Sink {
         })
     }
 
-    /// A sink that hands each record, newline included, to `write` on a thread of its own.
+    /// A sink that hands each record, newline included, to `write` on a thread of its own; where lines were
+    /// lost it is told so, and `why`.
     ///
     /// # Errors
     /// The thread could not be started.
-    pub fn to(mut write: impl FnMut(Stream, &[u8]) + Send + 'static) -> io::Result<(Self, Written)> {
+    pub fn saying(
+        why: &'static str,
+        mut write: impl FnMut(Stream, &[u8]) + Send + 'static,
+    ) -> io::Result<(Self, Written)> {
         let ring = Arc::new(Ring::default());
         let (done, written) = oneshot::channel();
         let theirs = Arc::clone(&ring);
         thread::Builder::new().name("worker-output".into()).stack_size(128 << 10).spawn(move || {
             while let Some((lost, item)) = theirs.next() {
                 for (stream, lines) in Stream::ALL.into_iter().zip(lost).filter(|(_, lines)| *lines > 0) {
-                    write(stream, confession(lines).as_bytes());
+                    write(stream, confession(lines, why).as_bytes());
                 }
                 if let Item::Record { stream, text, .. } = item {
                     write(stream, &text);
@@ -107,8 +111,8 @@ impl Sink {
     }
 }
 
-fn confession(lines: u64) -> String {
-    format!("{} ({lines} lines were lost: nobody read our output)\n", utc_now())
+fn confession(lines: u64, why: &str) -> String {
+    format!("{} ({lines} lines were lost: {why})\n", utc_now())
 }
 
 /// One write(2) per record; a second one only if the first did not take it all.
@@ -231,7 +235,7 @@ mod tests {
         let (writes, records) = std_mpsc::channel();
         let (begins, begun) = std_mpsc::channel();
         let mut is_held = true;
-        let (sink, written) = Sink::to(move |stream, record| {
+        let (sink, written) = Sink::saying("nobody read our output", move |stream, record| {
             if std::mem::take(&mut is_held) {
                 begins.send(()).unwrap();
                 let _ = held.recv();
@@ -267,7 +271,9 @@ mod tests {
     #[tokio::test]
     async fn a_fence_passes_behind_the_records_before_it_and_never_hangs_in_a_ring_that_is_over() {
         let (writes, records) = std_mpsc::channel();
-        let (sink, written) = Sink::to(move |_, record| writes.send(record.to_vec()).unwrap()).unwrap();
+        let (sink, written) =
+            Sink::saying("nobody read our output", move |_, record| writes.send(record.to_vec()).unwrap())
+                .unwrap();
         let ring = sink.ring();
         sink.push(Stream::Err, b"one\n".to_vec(), 1);
         let (fence, mut passed) = mpsc::channel(1);

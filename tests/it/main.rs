@@ -27,6 +27,7 @@ mod passage;
 mod peers;
 mod policy;
 mod processes;
+mod processes_beside;
 #[cfg(feature = "loadtest")]
 mod soak;
 mod streaming;

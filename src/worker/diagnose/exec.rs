@@ -81,7 +81,7 @@ pub fn explain(error: &io::Error, argv0: &OsStr, cwd: Option<&Path>, path: Optio
     let name = argv0.display();
     if !is_about_the_file(error) {
         return Problem::new(
-            format!("The system could not start the worker command `{name}`: {error}."),
+            format!("The system could not start the command `{name}`: {error}."),
             "The file itself is not the reason.",
             match error.raw_os_error() {
                 Some(sys::E2BIG) => "Shorten its arguments or the environment.",
@@ -101,7 +101,7 @@ pub fn explain(error: &io::Error, argv0: &OsStr, cwd: Option<&Path>, path: Optio
             None => return not_in_path(argv0, cwd, path),
         }
     };
-    let what = |text: &str| format!("The worker command `{name}` cannot be executed: {text}.");
+    let what = |text: &str| format!("The command `{name}` cannot be executed: {text}.");
     let shown = file.display();
     if file.is_dir() {
         return Problem::new(
@@ -134,7 +134,7 @@ fn not_in_path(argv0: &OsStr, cwd: Option<&Path>, path: Option<&OsStr>) -> Probl
         "Install it, correct the name, or give the path with a slash.".to_owned()
     };
     Problem::new(
-        format!("The worker command `{name}` was not found."),
+        format!("The command `{name}` was not found."),
         format!("No directory in PATH has it: {path}."),
         fix,
     )
@@ -156,7 +156,7 @@ fn missing(argv0: &OsStr, file: &Path, cwd: Option<&Path>) -> Problem {
         }
     };
     let fix = "Correct the path, or put the file there (is it in the code package or image?).";
-    Problem::new(format!("The worker command `{name}` does not exist."), why, fix)
+    Problem::new(format!("The command `{name}` does not exist."), why, fix)
 }
 
 fn no_permission(what: &dyn Fn(&str) -> String, file: &Path) -> Problem {

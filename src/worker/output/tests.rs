@@ -24,7 +24,7 @@ fn worker(number: u32) -> Manner<'static> {
 async fn run(scripts: &[&str]) -> (Vec<(Stream, String)>, Vec<Vec<String>>) {
     let (writes, records) = std_mpsc::channel();
     let (sink, written) =
-        Sink::to(move |stream, record| writes.send((stream, record.to_vec())).unwrap()).unwrap();
+        Sink::saying("full", move |stream, record| writes.send((stream, record.to_vec())).unwrap()).unwrap();
     let flusher = Flusher::of(&sink);
     let mut outputs = Vec::new();
     for (number, script) in (1..).zip(scripts) {
@@ -57,7 +57,7 @@ struct Room {
 impl Room {
     fn new() -> Self {
         let (writes, records) = std_mpsc::channel();
-        let (sink, _) = Sink::to(move |_, record| drop(writes.send(record.to_vec()))).unwrap();
+        let (sink, _) = Sink::saying("full", move |_, record| drop(writes.send(record.to_vec()))).unwrap();
         let flusher = Flusher::of(&sink);
         let ((out, to_out), (err, to_err)) = (io::pipe().unwrap(), io::pipe().unwrap());
         let output = Output::start(worker(1), [out.into(), err.into()], &sink, &flusher).unwrap();
@@ -159,7 +159,7 @@ async fn a_flush_writes_what_was_held_back_and_asks_nobody_who_is_gone() {
 #[tokio::test(start_paused = true)]
 async fn a_flush_gives_up_after_a_second_when_nobody_reads_our_output() {
     let (release, held) = std_mpsc::channel::<()>();
-    let (sink, written) = Sink::to(move |_, _| held.recv().unwrap_or_default()).unwrap();
+    let (sink, written) = Sink::saying("full", move |_, _| held.recv().unwrap_or_default()).unwrap();
     sink.push(Stream::Out, b"unread\n".to_vec(), 1);
     let began = clock::now();
     Flusher::of(&sink).flush().await;

@@ -66,7 +66,7 @@ impl Journal {
         let (path, theirs) = (path.to_owned(), reopener.clone());
         let mut seen = theirs.0.load(Ordering::Relaxed);
         let mut is_failing = false;
-        let (sink, written) = Sink::to(move |_, line| {
+        let (sink, written) = Sink::saying("the file did not take them in time", move |_, line| {
             let asked = theirs.0.load(Ordering::Relaxed);
             if asked != seen {
                 seen = asked;

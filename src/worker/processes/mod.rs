@@ -409,7 +409,7 @@ impl Processes {
             return say(Told::CrashLoop { name, exits, summary });
         }
         let problem = Problem::new(
-            format!("Process {name} never became ready: it {summary}."),
+            format!("Process {name} never became ready: it {}.", summary.trim_end_matches('.')),
             format!("It did so {exits} times in a row."),
             format!("Run the command of process {name} by hand to see why."),
         );

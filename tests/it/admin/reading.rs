@@ -253,7 +253,7 @@ fn every_answer_fits_the_schema_and_leaves_nothing_out() {
     client.send(get("/slow?ms=60000"));
     eventually("a request", || (admin.json("/requests")["count"] == 1).then_some(()));
     let mut answers = serde_json::Map::new();
-    for name in ["live", "ready", "workers", "requests", "config", "now"] {
+    for name in ["live", "ready", "workers", "processes", "requests", "config", "now"] {
         answers.insert(name.to_owned(), admin.json(&format!("/{name}")));
     }
     let lost = admin.ask("GET", "/nowhere");

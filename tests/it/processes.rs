@@ -285,6 +285,17 @@ fn workers_that_ignore_term_are_killed_after_their_grace() {
 }
 
 #[test]
+fn a_grace_of_seconds_is_no_freeze_and_comes_to_its_end() {
+    let script = "trap '' TERM; \"$0\" demo-worker & while :; do sleep 0.05; done";
+    let setup = Setup::run(["sh", "-c", script, BINARY]).flag("--workers", "1").set("workers.grace", "3s");
+    let mut sidecar = setup.start();
+    sidecar.signal("TERM");
+    assert_eq!(sidecar.wait_exit(), 0);
+    sidecar.stderr.wait_for("did not stop within its grace and was killed");
+    assert!(!sidecar.stderr.all().iter().any(|line| line.contains("thawed")));
+}
+
+#[test]
 fn fc29_a_second_term_leaves_at_once() {
     let mut sidecar = demo().start();
     let workers: Vec<u32> = sidecar.children().into_iter().map(|(pid, _)| pid).collect();

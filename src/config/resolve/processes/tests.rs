@@ -167,3 +167,13 @@ fn the_listing_has_their_fields_and_places_keeps_secrets_and_means_the_same() {
     let (again, _) = load(&listing.replace("***", "hush"), &[]).unwrap();
     assert_eq!(again.processes, config.processes);
 }
+
+#[test]
+fn a_slip_in_the_head_or_a_variable_for_it_leads_to_the_table() {
+    for head in ["[[proces]]", "[[processes]]", "[processes]"] {
+        let found = problems(&format!("{BESIDE}{head}\nname = \"a\"\n"));
+        assert!(found[0].ends_with("Did you mean `[[process]]`?"), "{head}: {found:?}");
+    }
+    let found = load(BESIDE, &[("WARMFRONT_PROCESS", "a")]).unwrap_err();
+    assert!(found[0].contains("Write `[[process]]` in the file"), "{found:?}");
+}

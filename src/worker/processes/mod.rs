@@ -460,20 +460,17 @@ impl Drop for Processes {
 
 /// Removes a socket that a killed predecessor has left: nobody listens on it, and a bind would fail.
 async fn clear(path: &Path) -> Result<(), Problem> {
-    let error = match probe::accepts(&Address::Unix(path.to_owned())).await {
-        Ok(()) => None,
-        Err(error) => Some(error),
-    };
-    let is_taken = match error.as_ref().map(io::Error::kind) {
+    let is_taken = match probe::accepts(&Address::Unix(path.to_owned())).await {
+        Ok(()) => true,
         // A full backlog is somebody's.
-        None | Some(io::ErrorKind::WouldBlock) => true,
-        Some(io::ErrorKind::ConnectionRefused) => {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             if std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
                 let _ = std::fs::remove_file(path);
             }
             false
         }
-        Some(_) => false,
+        Err(_) => false,
     };
     if !is_taken {
         return Ok(());

@@ -154,11 +154,10 @@ fn pauses_of_workers_mean_something_with_processes_and_a_log_directory_only_with
 
 #[test]
 fn the_listing_has_their_fields_and_places_keeps_secrets_and_means_the_same() {
-    let text = format!(
-        "workers.sockets = [\"/s\"]\n[[process]]\nname = \"a\"\ncommand = [\"x\"]\nready = \"/r\"\n\
-         env = {{ API_TOKEN = \"hush\", B = \"1\" }}\n[[process]]\nname = \"b\"\ncommand = [\"y\"]\non_exit = \"stop\"\n"
-    );
-    let (config, listing) = load(&text, &[]).unwrap();
+    let text = "workers.sockets = [\"/s\"]\n[[process]]\nname = \"a\"\ncommand = [\"x\"]\nready = \"/r\"\n\
+                env = { API_TOKEN = \"hush\", B = \"1\" }\n[[process]]\nname = \"b\"\ncommand = [\"y\"]\n\
+                on_exit = \"stop\"\n";
+    let (config, listing) = load(text, &[]).unwrap();
     assert!(!listing.contains("hush") && !format!("{config:?}").contains("hush"), "{listing}");
     let line = |start: &str| listing.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
     assert!(line("ready = \"/r\"").ends_with("/a.toml:5"), "{listing}");

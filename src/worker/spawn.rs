@@ -117,7 +117,7 @@ impl Launcher {
 
     /// Starts life number `incarnation` of `worker`. `taken` are ports that other workers were told.
     ///
-    /// The worker dies with the calling thread (see [`sys::spawn`]).
+    /// The worker dies with the calling thread (see [`crate::sys::spawn`]).
     ///
     /// # Errors
     /// The program cannot be executed, or the system refuses another process or port.

@@ -159,6 +159,23 @@ fn one_that_is_killed_is_started_again_and_the_others_go_on() {
 }
 
 #[test]
+fn one_that_died_together_with_what_it_needs_waits_for_that_again() {
+    let setup = front(&[plane("a", &[], "env = { GATE = \"open\" }"), plane("b", &["a"], "")]);
+    let sidecar = setup.file("open", "").start_ready();
+    let [a, b] = ["a", "b"].map(|name| pid(&sidecar, name));
+    fs::remove_file(sidecar.dir().join("open")).expect("it is there");
+    signal(a, "KILL");
+    sidecar.stdout.wait_for_count("[a] waits for its gate", 2);
+    signal(b, "KILL");
+    sidecar.stderr.wait_for(&format!("process b (pid {b}) was ended by signal 9"));
+    assert_eq!(process(&sidecar, "b")["pid"], Value::Null);
+    fs::write(sidecar.dir().join("open"), "").expect("written");
+    eventually("b again", || (process(&sidecar, "b")["state"] == "ready").then_some(()));
+    // Had it been started earlier, it would have ended by itself: nobody accepts for it then.
+    assert_eq!(process(&sidecar, "b")["exits"], 1);
+}
+
+#[test]
 fn one_that_ends_although_the_instance_hangs_on_it_ends_the_instance_with_69() {
     let setup = front(&[plane("a", &[], "on_exit = \"stop\""), plane("b", &["a"], "")]);
     let mut sidecar = setup.start_ready();

@@ -226,9 +226,12 @@ impl Processes {
         due.map(|(_, (at, _))| at).chain(lingering).min()
     }
 
-    /// Whether a process may be started there: everybody before it is ready, and the instance goes on.
+    /// Whether a process may be started there: everybody before it is ready, its last life has had its last
+    /// word, and the instance goes on.
     fn may_start(&self, number: usize) -> bool {
-        self.mandate == Mandate::Run && self.seats[..number].iter().all(|seat| seat.place.is_ready())
+        self.mandate == Mandate::Run
+            && !self.seats[number].is_mourned
+            && self.seats[..number].iter().all(|seat| seat.place.is_ready())
     }
 
     /// Does whatever is due: starts, explanations, kills, the end of lingering groups, the next stop.
@@ -363,10 +366,11 @@ impl Processes {
         }
     }
 
-    /// Ends a life: due for a restart at once, its story as soon as it is complete.
+    /// Ends a life: due for a restart as soon as its story is complete.
     fn bury(&mut self, number: usize, status: ExitStatus) {
         let seat = &mut self.seats[number];
         let Some(mut life) = seat.life.take() else { return };
+        seat.is_mourned = true;
         let restart = seat.place.on_exited(clock::now(), fastrand::f64());
         let exits = seat.place.exits();
         if seat.process.on_exit == OnExit::Stop
@@ -393,6 +397,7 @@ impl Processes {
     fn on_buried(&mut self, burial: Burial, say: &impl Fn(Told)) {
         let Burial { seat: number, pid, summary, end } = burial;
         let seat = &mut self.seats[number];
+        seat.is_mourned = false;
         let name = seat.process.name.clone();
         let crash_loop = match end {
             End::Asked { was_killed } => return say(Told::Stopped { name, pid, killed: was_killed }),

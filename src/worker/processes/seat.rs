@@ -20,6 +20,8 @@ pub(super) struct Seat {
     /// Lives so far.
     pub(super) lives: u32,
     pub(super) life: Option<Life>,
+    /// Whether the last words of a life are still being read: the next one begins behind them.
+    pub(super) is_mourned: bool,
     pub(super) ready_after: Option<Duration>,
     pub(super) exits: u64,
     pub(super) last_exit: Option<LastExit>,
@@ -65,6 +67,7 @@ impl Seat {
             place,
             lives: 0,
             life: None,
+            is_mourned: false,
             ready_after: None,
             exits: 0,
             last_exit: None,

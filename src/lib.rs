@@ -8,7 +8,7 @@
 //! (`tests/tidy.rs` keeps that true):
 //!
 //! - floor 0: [`config`], [`error`], [`id`], [`clock`], [`sync`]
-//! - floor 1: [`http1`], [`fc`] (pure knowledge), [`listener`], [`sys`] (doors to the system)
+//! - floor 1: [`http1`], [`fc`], [`noslate`] (pure knowledge), [`listener`], [`sys`] (doors to the system)
 //! - floor 2: [`worker`] publishes into [`upstream`]
 //! - floor 3: [`lifecycle`]
 //! - floor 4: [`proxy`], the walk of one request
@@ -37,6 +37,7 @@ pub mod id;
 pub mod lifecycle;
 pub mod listener;
 pub mod newcomers;
+pub mod noslate;
 pub mod otlp;
 pub mod proxy;
 pub mod sync;

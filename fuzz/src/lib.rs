@@ -12,6 +12,7 @@ mod differential;
 mod heads;
 mod ours;
 mod peers;
+mod plane;
 pub mod reasons;
 mod reference;
 mod travelling;
@@ -22,6 +23,7 @@ use chance::Chance;
 pub use connection::connection;
 pub use differential::{differential, differential_response};
 pub use heads::{request_head, response_head, rewrite};
+pub use plane::plane_answer;
 use reference::Ends;
 use warmfront::http1::framing::Framing;
 
@@ -29,7 +31,7 @@ use warmfront::http1::framing::Framing;
 pub type Target = fn(&[u8]);
 
 /// All targets by name; the names of the folders in `corpus/`.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("request_head", request_head),
     ("response_head", response_head),
     ("chunked", chunked),
@@ -37,6 +39,7 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("differential", differential),
     ("differential_response", differential_response),
     ("rewrite", rewrite),
+    ("plane_answer", plane_answer),
 ];
 
 /// Inputs of the response targets that begin so answer a HEAD request.

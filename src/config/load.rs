@@ -16,6 +16,7 @@ use super::file;
 use super::keys::{ENV_CONFIG, ENV_PREFIX, KEYS, Key, Kind};
 use super::layers::{ConfigFile, Finding, Layers, Source, Value};
 use super::nearest::nearest_variable;
+use super::noslate::Duties;
 use super::read;
 use super::resolve::{self, BOOTSTRAP, Facts, Program};
 use super::trace;
@@ -145,6 +146,17 @@ pub fn load(flags: &Flags, world: &World) -> Result<Loaded, Vec<Problem>> {
     let layers = layers(flags, world);
     let config = resolve::resolve(&layers, &facts(&layers, world))?;
     Ok(Loaded { config, layers })
+}
+
+/// The files of Noslate's profiles that a configuration names, even if other parts of it are wrong, and nothing
+/// else. So a person learns at once what is wrong with them too.
+#[must_use]
+pub fn noslate_files(flags: &Flags, world: &World) -> Duties {
+    let layers = layers(flags, world);
+    let said = |key| layers.setting(key).and_then(|setting| read::path(&setting.value).ok());
+    let is_chosen = said("upstream").is_some_and(|who| who.as_os_str() == "noslate");
+    let file = |key| said(key).filter(|_| is_chosen);
+    Duties { profiles: file("noslate.profiles"), services: file("noslate.services"), ..Duties::default() }
 }
 
 /// What was said, by whom; problems of reading are kept in [`Layers::findings`].

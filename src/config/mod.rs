@@ -8,6 +8,7 @@ pub mod admin;
 pub mod keys;
 pub mod layers;
 pub mod load;
+pub mod nearest;
 pub mod noslate;
 pub mod platform;
 pub mod processes;
@@ -19,7 +20,6 @@ pub mod units;
 
 mod file;
 mod guess;
-mod nearest;
 mod read;
 mod references;
 mod secret;
@@ -248,6 +248,8 @@ pub struct Limits {
     pub target_bytes: usize,
     /// Header fields per head.
     pub fields: usize,
+    /// Largest request body, in bytes as received; any if `None`.
+    pub body_bytes: Option<u64>,
     /// Request body bytes read and thrown away so that a connection stays usable after an early answer.
     pub discard_bytes: u64,
     /// One relay buffer; an exchange holds at most two.
@@ -272,6 +274,7 @@ impl Default for Limits {
             head_bytes: 80 << 10,
             target_bytes: 16 << 10,
             fields: 256,
+            body_bytes: None,
             discard_bytes: 64 << 20,
             buffer_bytes: 128 << 10,
             connections: None,

@@ -53,6 +53,12 @@ pub(super) fn nearest_variable(name: &str) -> Option<String> {
         .or_else(by_last_word)
 }
 
+/// The one of `known` that is meant by `word`.
+#[must_use]
+pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    best(known.into_iter().map(|known| (strsim::jaro_winkler(word, known), known)), ALIKE)
+}
+
 fn last_word(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
 }

@@ -201,6 +201,7 @@ impl Judge<'_> {
             head_bytes: to_usize(head),
             target_bytes: to_usize(target),
             fields: to_usize(self.number("limits.fields")),
+            body_bytes: Some(self.size("limits.body_bytes")).filter(|&bytes| bytes > 0),
             discard_bytes: self.size("limits.discard_bytes"),
             buffer_bytes: to_usize(buffer),
             connections: self.auto_or("limits.connections").map(to_usize),

@@ -184,6 +184,7 @@ fn value(path: &str, config: &Config) -> Option<String> {
         "limits.head_bytes" => size(limits.head_bytes),
         "limits.target_bytes" => size(limits.target_bytes),
         "limits.fields" => limits.fields.to_string(),
+        "limits.body_bytes" => text(OsStr::new(&size_text(limits.body_bytes.unwrap_or_default()))),
         "limits.discard_bytes" => text(OsStr::new(&size_text(limits.discard_bytes))),
         "limits.buffer_bytes" => size(limits.buffer_bytes),
         "limits.connections" => limits.connections.map_or("\"auto\"".to_owned(), |count| count.to_string()),

@@ -299,6 +299,12 @@ pub const KEYS: &[Key] = &[
     Key::new("limits.target_bytes", Size(64, 16 * MIB), "16KiB", "Longest request target, in bytes."),
     Key::new("limits.fields", Number(16, 512), "256", "Most header fields in one head."),
     Key::new(
+        "limits.body_bytes",
+        Size(0, 1024 * GIB),
+        "0",
+        "Largest request body, in bytes as received, the framing of chunks included; larger ones get 413. 0: any.",
+    ),
+    Key::new(
         "limits.discard_bytes",
         Size(0, 1024 * GIB),
         "64MiB",

@@ -1,11 +1,13 @@
 //! The part of the configuration that is about Noslate.
 
+use super::super::keys::{KEYS, Key};
 use super::super::layers::Value;
 use super::super::noslate::{DispatchRule, Duties, Noslate, Target, UrlForm};
 use super::super::read::{self, Bad};
 use super::{Judge, SPAWN_ONLY, to_usize};
 use crate::config::Slots;
 use crate::config::layers::Source;
+use crate::config::platform::HookMode;
 use crate::error::Problem;
 
 /// Keys that only mean something for workers that speak HTTP.
@@ -41,6 +43,7 @@ impl Judge<'_> {
         let is_chosen = self.choice("upstream") == 1;
         if is_chosen {
             self.refuse_http_keys();
+            self.refuse_errands();
             self.check_duties(&noslate);
             for id in 0..noslate.data_planes {
                 self.check_socket_path("noslate.workdir", &noslate.data_socket(id));
@@ -78,18 +81,48 @@ impl Judge<'_> {
     }
 
     fn refuse_noslate_keys(&mut self) {
-        let ours = |path: &&'static str| {
-            // The platform's own variables may be there in any image.
-            self.layers.is_set(path)
-                && !matches!(self.layers.source(path), Source::Env(name) if name.starts_with("NOSLATED_"))
+        // The platform's own variables may be there in any image, and a default changes nothing.
+        let is_ours = |key: &&Key| {
+            let setting = self.layers.setting(key.path).filter(|_| key.path.starts_with(PREFIX));
+            setting.is_some_and(|setting| {
+                !matches!(&setting.source, Source::Env(name) if name.starts_with("NOSLATED_"))
+                    && setting.value != Value::Word(key.default.into())
+            })
         };
-        let keys = super::super::keys::KEYS.iter().map(|key| key.path);
-        let said: Vec<_> = keys.filter(|path| path.starts_with(PREFIX)).filter(ours).collect();
-        for path in said.into_iter().filter(|path| self.is_sound(path)).collect::<Vec<_>>() {
+        let said: Vec<_> = KEYS.iter().filter(is_ours).map(|key| key.path).collect();
+        for path in said {
+            if !self.is_sound(path) {
+                continue;
+            }
             let problem = Problem::new(
                 format!("`{path}` means nothing without `upstream = \"noslate\"`."),
                 "It is about Noslate's planes, and nothing here asks them.",
                 format!("Set `upstream = \"noslate\"`, or remove `{path}`."),
+            );
+            self.find(path, problem);
+        }
+    }
+
+    /// Functions are no workers to be asked for something beside their requests.
+    fn refuse_errands(&mut self) {
+        for path in ["hooks.initialize", "hooks.pre_freeze", "hooks.pre_stop"] {
+            if matches!(HookMode::at(self.choice(path)), HookMode::Forward | HookMode::Fanout)
+                && self.is_sound(path)
+            {
+                let problem = Problem::new(
+                    format!("`{path}` asks workers, which `upstream = \"noslate\"` has none of."),
+                    "A hook is about the instance; functions know nothing of it.",
+                    format!("Set `{path} = \"answer\"`, or \"off\"."),
+                );
+                self.find(path, problem);
+            }
+        }
+        let path = "thaw.path";
+        if self.layers.is_set(path) && self.is_sound(path) {
+            let problem = Problem::new(
+                format!("`{path}` tells workers, which `upstream = \"noslate\"` has none of."),
+                "Functions know nothing of the instance.",
+                format!("Remove `{path}`."),
             );
             self.find(path, problem);
         }

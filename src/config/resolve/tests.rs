@@ -482,3 +482,52 @@ fn spans_appear_under_the_functions_name_unless_they_get_another() {
         assert_eq!(problems(&[("trace.service", text(bad))]).len(), 1, "{bad:?}");
     }
 }
+
+#[test]
+fn noslates_planes_are_found_where_its_images_have_them() {
+    let config = config(&[("upstream", text("noslate"))]);
+    let WorkerSource::Noslate(noslate) = &config.workers.source else { panic!("planes") };
+    assert_eq!(noslate.data_socket(0), Path::new("/.noslate/noslated/socks/dp-0.sock"));
+    assert_eq!(noslate.control_socket(), Path::new("/.noslate/noslated/socks/cp-0.sock"));
+    assert_eq!(
+        (noslate.timeout, noslate.data_planes, noslate.has_control),
+        (Duration::from_secs(10), 1, true)
+    );
+    assert_eq!((config.workers.slots.count, config.workers.protocol), (200, Protocol::Noslate));
+}
+
+#[test]
+fn what_is_about_other_workers_means_nothing_in_front_of_noslate_and_the_other_way_round() {
+    let found = problems(&[
+        ("upstream", text("noslate")),
+        ("workers.count", Value::Integer(2)),
+        ("workers.concurrency", Value::Integer(901)),
+        ("hooks.initialize", text("fanout")),
+        ("noslate.control", Value::Switch(false)),
+        ("noslate.profiles", text("p.json")),
+    ]);
+    for part in
+        ["`workers.count`", "901", "`hooks.initialize`", "`noslate.profiles` is for the control plane"]
+    {
+        assert!(found.iter().any(|problem| problem.contains(part)), "{part}: {found:?}");
+    }
+    assert_eq!(found.len(), 4, "{found:?}");
+    let found = problems(&[("noslate.target", text("a")), ("noslate.url", text("absolute"))]);
+    assert!(
+        found.len() == 2 && found.iter().all(|problem| problem.contains("means nothing without `upstream"))
+    );
+}
+
+#[test]
+fn a_place_where_no_function_can_be_named_is_refused() {
+    for (key, value) in [
+        ("noslate.dispatch", Value::List(vec![text("cookie:a")])),
+        ("noslate.dispatch", Value::List(vec![text("path:/a")])),
+        ("noslate.dispatch", Value::List(vec![text("header:a b")])),
+        ("noslate.target", text("service:")),
+        ("noslate.baggage", Value::List(vec![text("a:b")])),
+    ] {
+        let found = problems(&[("upstream", text("noslate")), (key, value)]);
+        assert!(found.len() == 1 && found[0].contains(key), "{key}: {found:?}");
+    }
+}

@@ -28,6 +28,7 @@ use crate::lifecycle::signal::{Request, Signals};
 use crate::lifecycle::warmth::Warmth;
 use crate::listener;
 use crate::newcomers::Newcomers;
+use crate::noslate::profiles::Profiles;
 use crate::otlp::Sending;
 use crate::proxy::Proxy;
 use crate::proxy::admission::{Gate, Refusal};
@@ -38,9 +39,12 @@ use crate::telemetry::say;
 use crate::telemetry::stdout;
 use crate::telemetry::tally::{self, Count};
 use crate::upstream::affinity::Affinity;
+use crate::upstream::functions::Functions;
 use crate::upstream::pool::{Pool, Publisher};
 use crate::worker::Mandate;
 use crate::worker::external::External;
+use crate::worker::planes::Planes;
+use crate::worker::planes::files::Prepared;
 use crate::worker::processes::Told;
 use crate::worker::report::Report;
 use crate::worker::restart::Restarts;
@@ -61,8 +65,11 @@ const NEWS_PATIENCE: Duration = Duration::from_secs(10);
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// Runs warmfront until a signal or a hopeless start ends it.
-pub fn run(loaded: Loaded) -> ExitCode {
-    match Running::start(loaded) {
+pub fn run(prepared: Prepared) -> ExitCode {
+    for warning in &prepared.warnings {
+        say::warn(warning);
+    }
+    match Running::start(prepared.loaded, prepared.profiles) {
         Ok((runtime, running)) => {
             let exit = runtime.block_on(running.run());
             // Left at once, the data plane's threads may never sleep again.
@@ -146,7 +153,7 @@ enum Turn {
 }
 
 impl Running {
-    fn start(loaded: Loaded) -> Result<(tokio::runtime::Runtime, Self), Problem> {
+    fn start(loaded: Loaded, profiles: Profiles) -> Result<(tokio::runtime::Runtime, Self), Problem> {
         let began = clock::moment();
         let entries = show::entries(&loaded.config, &loaded.layers);
         let config = loaded.config;
@@ -183,6 +190,8 @@ impl Running {
             WorkerSource::Noslate(noslate) => Some(Arc::new(noslate.clone())),
             WorkerSource::Spawn(_) | WorkerSource::Sockets(_) => None,
         };
+        let functions = noslate.as_ref().map(|_| Arc::new(Functions::default()));
+        let (profiles, mut states) = (Arc::new(profiles), None);
         let (workers, flusher, census, restarts): (Pin<Box<dyn Future<Output = ()>>>, _, _, _) = match source
         {
             WorkerSource::Spawn(spawn) => {
@@ -198,10 +207,18 @@ impl Running {
                 (running, beside::flusher(&beside), census, Restarts::none())
             }
             WorkerSource::Noslate(noslate) => {
-                let sockets = (0..noslate.data_planes).map(|id| noslate.data_socket(id)).collect();
-                let external = External::new(sockets, slots.count, start_deadline, publisher)?;
-                let census = external.census();
-                let running = beside::after(&beside, mandated.clone(), external.run(mandated, reporter));
+                let (profiles, functions) = (Arc::clone(&profiles), functions.clone().unwrap_or_default());
+                let planes = Planes::new(
+                    Arc::new(noslate),
+                    profiles,
+                    functions,
+                    slots.count,
+                    start_deadline,
+                    publisher,
+                );
+                let census = planes.census();
+                states = Some(planes.states());
+                let running = beside::after(&beside, mandated.clone(), planes.run(mandated, reporter));
                 (running, beside::flusher(&beside), census, Restarts::none())
             }
         };
@@ -216,14 +233,17 @@ impl Running {
             markers: platform.markers,
             tell_start,
             headers: config.headers,
+            body_bytes: config.limits.body_bytes,
             affinity: Affinity::new(config.affinity),
             noslate,
+            functions,
             events: platform.events,
             desk: Desk {
                 hooks: platform.hooks,
                 health_path: platform.health_path,
                 workers: hints.count,
                 warmth: warmed,
+                planes: states.clone(),
                 start_deadline: began.now + start_deadline,
                 phase: phase.clone(),
                 drain_deadline: config.drain_deadline,
@@ -241,11 +261,15 @@ impl Running {
             config.listen.address,
             intention
         ));
+        if let Some(known) = profiles.summary() {
+            say::info(format_args!("for Noslate's planes: {known}"));
+        }
         let drain = Arc::new(Notify::new());
         let admin = admin.map(|admin| {
             let view = admin::View {
                 proxy: Arc::clone(&proxy),
                 census,
+                planes: states,
                 processes: beside::members(&beside),
                 config: entries,
                 restarts,
@@ -513,8 +537,11 @@ impl Running {
                 }
                 say::info(&report);
             }
-            Report::Back { .. } | Report::Stopped { .. } => say::info(&report),
-            Report::Exited { .. } | Report::Gone { .. } | Report::NotReadyYet { .. } => say::warn(&report),
+            Report::Back { .. } | Report::Stopped { .. } | Report::Plane(_) => say::info(&report),
+            Report::Exited { .. }
+            | Report::Gone { .. }
+            | Report::NotReadyYet { .. }
+            | Report::PlaneTrouble(_) => say::warn(&report),
             Report::CrashLoop { .. } => {
                 if self.readiness == Readiness::All {
                     self.fail_start(&format!("{report}. Repair it, or set `start.ready = \"first\"`"));

@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Admin;
 use crate::config::keys::{KEYS, Kind};
-use crate::config::load::{self, Flags, Loaded, World};
+use crate::config::load::{self, Flags, World};
 use crate::config::show;
 #[cfg(feature = "top")]
 use crate::config::units;
@@ -25,6 +25,7 @@ use crate::emulate::{self, options::Wish};
 use crate::error::Problem;
 use crate::exit::ExitCode;
 use crate::watch;
+use crate::worker::planes::files::{self, Prepared};
 
 /// What the process was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,16 +98,37 @@ pub fn exit_of(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// `warmfront check`: one line on stdout if valid, every problem on stderr if not.
+/// `warmfront check`: one line on stdout if valid, every problem on stderr if not. Files that the configuration names
+/// are judged with it; what is only odd about them goes to stderr too.
 #[must_use]
 pub fn check(flags: &Flags) -> ExitCode {
-    answer(flags, |loaded| format!("{}: valid ({})\n", loaded.name(), show::summary(&loaded.config)))
+    let Prepared { loaded, profiles, warnings } = match files::prepare(flags, &World::real()) {
+        Ok(prepared) => prepared,
+        Err(problems) => {
+            report(&problems);
+            return ExitCode::BadConfig;
+        }
+    };
+    write_all("warmfront: warning: ", &warnings, "warning");
+    let known = profiles.summary().map_or_else(String::new, |known| format!(", {known}"));
+    let line = format!("{}: valid ({}{known})\n", loaded.name(), show::summary(&loaded.config));
+    drop(std::io::stdout().write_all(line.as_bytes()));
+    ExitCode::Done
 }
 
 /// `warmfront config`: every key with its value and where it came from, on stdout.
 #[must_use]
 pub fn config(flags: &Flags) -> ExitCode {
-    answer(flags, |loaded| show::listing(&loaded.config, &loaded.layers))
+    match load::load(flags, &World::real()) {
+        Ok(loaded) => {
+            drop(std::io::stdout().write_all(show::listing(&loaded.config, &loaded.layers).as_bytes()));
+            ExitCode::Done
+        }
+        Err(problems) => {
+            report(&problems);
+            ExitCode::BadConfig
+        }
+    }
 }
 
 /// `warmfront status`: how a running instance stands, on stdout.
@@ -154,29 +176,22 @@ fn watch(flags: &Flags, look: impl FnOnce(Admin) -> Result<ExitCode, Problem>) -
 
 /// Writes every problem to stderr, each after `warmfront: `, and how many there are.
 pub fn report(problems: &[Problem]) {
+    write_all("warmfront: ", problems, "problem");
+}
+
+/// Nothing if there are none.
+fn write_all(prefix: &str, problems: &[Problem], noun: &str) {
     let mut out = String::new();
     for problem in problems {
-        out.push_str(&format!("warmfront: {problem}\n"));
+        out.push_str(&format!("{prefix}{problem}\n"));
     }
     out.push_str(&match problems.len() {
-        1 => "1 problem.\n".to_owned(),
-        count => format!("{count} problems.\n"),
+        0 => String::new(),
+        1 => format!("1 {noun}.\n"),
+        count => format!("{count} {noun}s.\n"),
     });
     // Nobody reads what cannot be written.
     drop(std::io::stderr().write_all(out.as_bytes()));
-}
-
-fn answer(flags: &Flags, text: impl Fn(&Loaded) -> String) -> ExitCode {
-    match load::load(flags, &World::real()) {
-        Ok(loaded) => {
-            drop(std::io::stdout().write_all(text(&loaded).as_bytes()));
-            ExitCode::Done
-        }
-        Err(problems) => {
-            report(&problems);
-            ExitCode::BadConfig
-        }
-    }
 }
 
 /// What this build has beside what every build has.

@@ -64,7 +64,7 @@ pub async fn sleep(period: Duration) {
 }
 
 /// A [`sleep`] that can be kept and polled.
-pub struct Timer(Pin<Box<dyn Future<Output = ()>>>);
+pub struct Timer(Pin<Box<dyn Future<Output = ()> + Send>>);
 
 /// One that is over after `period` of time in which the process was not frozen.
 pub fn timer(period: Duration) -> Timer {

@@ -1,8 +1,9 @@
 //! The binary: reads the command line and leaves with a number that means something.
 
 use warmfront::cli::{self, Command};
-use warmfront::config::load::{self, World};
+use warmfront::config::load::World;
 use warmfront::exit::ExitCode;
+use warmfront::worker::planes::files;
 use warmfront::{app, demo};
 
 /// Relay buffers come and go with exchanges; mimalloc gives their pages back while idle, which the
@@ -21,8 +22,8 @@ fn main() -> std::process::ExitCode {
         Command::Top { flags, every } => cli::top(&flags, every),
         Command::DemoWorker => return demo::run(),
         Command::Emulate(wish) => return cli::emulate(*wish),
-        Command::Run(flags) => match load::load(&flags, &World::real()) {
-            Ok(loaded) => app::run(loaded),
+        Command::Run(flags) => match files::prepare(&flags, &World::real()) {
+            Ok(prepared) => app::run(prepared),
             Err(problems) => {
                 cli::report(&problems);
                 ExitCode::BadConfig

@@ -24,6 +24,7 @@ use warmfront::http1::framing::FramingFault;
 use warmfront::http1::request::Refused;
 use warmfront::http1::target::TargetFault;
 use warmfront::id::RequestId;
+use warmfront::noslate::fault::{FaultKind, PlaneFault};
 use warmfront::proxy::admission::Refusal;
 use warmfront::proxy::exchange::Cause;
 use warmfront::proxy::reply::LocalReply;
@@ -31,7 +32,7 @@ use warmfront::proxy::reply::LocalReply;
 /// The floors, lowest first. A room imports rooms of lower floors; within a floor, without cycles.
 const FLOORS: [&[&str]; 7] = [
     &["config", "error", "id", "clock", "sync"],
-    &["http1", "fc", "listener", "sys"],
+    &["http1", "fc", "noslate", "listener", "sys"],
     &["worker", "upstream"],
     &["lifecycle"],
     &["proxy"],
@@ -47,17 +48,20 @@ const FORBIDDEN: [(&str, &str); 1] = [("upstream", "worker")];
 
 /// Where each package may be used: files, or folders with a final `/`. Tests may use any.
 /// When a package disappoints, only its doors change.
-const DOORS: [(&str, &[&str]); 38] = [
+const DOORS: [(&str, &[&str]); 39] = [
     ("arc-swap", &["src/sync.rs"]),
     ("async-trait", &["src/otlp/post.rs"]),
-    ("bytes", &["src/demo.rs", "src/engine/h2/"]),
+    (
+        "bytes",
+        &["src/demo.rs", "src/engine/h2/", "src/engine/noslate/", "src/noslate/", "src/worker/planes/rpc.rs"],
+    ),
     ("bytesize", &["src/config/units.rs"]),
     ("clap", &["src/cli.rs"]),
     // What judges gets randomness as an argument; these ask for it.
     ("fastrand", &["src/id.rs", "src/worker/processes/", "src/worker/spawn.rs", "src/worker/supervisor.rs"]),
-    ("h2", &["src/engine/h2/"]),
+    ("h2", &["src/engine/h2/", "src/engine/noslate/", "src/worker/planes/rpc.rs"]),
     ("hdrhistogram", &[]),
-    ("http", &["src/engine/h2/"]),
+    ("http", &["src/engine/h2/", "src/engine/noslate/", "src/worker/planes/rpc.rs"]),
     (
         "http-body-util",
         &["src/demo.rs", "src/admin/", "src/emulate/", "src/otlp/post.rs", "src/watch/ask.rs"],
@@ -78,6 +82,7 @@ const DOORS: [(&str, &[&str]); 38] = [
     ("opentelemetry-otlp", &["src/otlp/post.rs"]),
     ("opentelemetry_sdk", &["src/otlp/"]),
     ("plotters", &[]),
+    ("prost", &["src/noslate/", "src/worker/planes/rpc.rs"]),
     ("ratatui", &["src/watch/screen.rs", "src/watch/top.rs"]),
     ("rustix", &["src/engine/pipe.rs"]),
     ("serde", &[]),
@@ -88,6 +93,9 @@ const DOORS: [(&str, &[&str]); 38] = [
             "src/emulate/",
             "src/config/show.rs",
             "src/config/show/",
+            "src/noslate/profiles.rs",
+            "src/noslate/services.rs",
+            "src/noslate/sheet.rs",
             "src/telemetry/access.rs",
             "src/watch/moment.rs",
         ],
@@ -130,9 +138,10 @@ const DOORS: [(&str, &[&str]); 38] = [
 const UNSAFE: [&str; 4] = ["src/sys.rs", "src/sys/", "src/engine/uring/ring.rs", "loadtest/fork.rs"];
 
 /// What judges: bytes, facts, `now` and chance come in as arguments.
-const PURE: [&str; 23] = [
+const PURE: [&str; 24] = [
     "src/http1/",
     "src/fc/",
+    "src/noslate/",
     "src/admin/readiness.rs",
     "src/config/resolve.rs",
     "src/config/guess.rs",
@@ -465,7 +474,9 @@ fn every_answer_of_our_own_has_a_row_in_the_errors_page() {
         Cause::BadResponse(warmfront::http1::response::BadResponse::Malformed),
         Cause::BadBody(warmfront::http1::chunked::ChunkFault::Size),
         Cause::SlowBody(second),
+        Cause::LargeBody(1),
     ];
+    let faults = FaultKind::ALL.map(|kind| Cause::Plane(PlaneFault::new(kind)));
     let heads = [
         Refused::Malformed("request line"),
         Refused::Framing(FramingFault::BadLength),
@@ -483,7 +494,7 @@ fn every_answer_of_our_own_has_a_row_in_the_errors_page() {
     let replies = refusals
         .iter()
         .map(|refusal| LocalReply::refused(refusal, 1, id))
-        .chain(causes.iter().map(|cause| LocalReply::failed(cause, id)))
+        .chain(causes.iter().chain(&faults).map(|cause| LocalReply::failed(cause, id)))
         .chain(heads.iter().map(|head| LocalReply::malformed(head, id)))
         .chain(std::iter::once(LocalReply::slow_head(second, id)))
         .chain(std::iter::once(LocalReply::last_hop(b"OPTIONS * HTTP/1.1\r\n\r\n", id)));

@@ -2,7 +2,7 @@
 //!
 //! What is scraped, what is described to Prometheus and `docs/metrics.md` all come from here. Names and units are
 //! by the conventions of Prometheus: base units, `_total` for what only grows. Labels are bounded: words from
-//! this program and numbers of workers, nothing that a request says.
+//! this program, numbers of workers and names of functions that exist, nothing else that a request says.
 
 use self::Kind::{Counter, Gauge, Histogram};
 
@@ -43,6 +43,7 @@ impl Kind {
 
 const START: (&str, &str) = ("start", "cold, warm, thawed");
 const WORKER: (&str, &str) = ("worker", "1 to workers.count");
+const FUNCTION: (&str, &str) = ("function", "names in noslate.profiles or that have answered, 1,000 at most");
 const SIDE: (&str, &str) = ("side", "client, worker");
 
 macro_rules! families {
@@ -86,7 +87,7 @@ families! {
         [("reason", "queue_depth, queue_bytes, queue_timeout, not_started, stopping")]
         "Requests that the gate refused with 503.";
     FAILURES = Counter "warmfront_failed_requests_total"
-        [("reason", "worker_connect, worker_closed, worker_protocol, worker_response, request_body, body_timeout, head_timeout")]
+        [("reason", "worker_connect, worker_closed, worker_protocol, plane, worker_response, request_body, body_bytes, body_timeout, head_timeout")]
         "Requests that failed before an answer began, and were answered by the proxy.";
     REFUSED = Counter "warmfront_refused_heads_total"
         [("rule", "syntax, length, repeated_length, length_and_coding, unknown_coding, repeated_coding, coding_in_http10, host, host_value, host_conflict, target, version, target_bytes, head_bytes, fields, connect")]
@@ -95,6 +96,19 @@ families! {
         "Requests that were sent to a worker again, by what makes that safe.";
     REPLAYS_REFUSED = Counter "warmfront_replays_refused_total" []
         "Requests that were not sent again because replay.budget was spent.";
+    FUNCTION_REQUESTS = Counter "warmfront_function_requests_total"
+        [FUNCTION, ("fate", "answered, failed, refused, late, cut, left")]
+        "Requests for a function of Noslate that have ended, by what became of them.";
+    FUNCTION_COLD = Counter "warmfront_function_cold_requests_total" [FUNCTION]
+        "Requests for a function of Noslate that had no worker when they came.";
+    FUNCTION_SECONDS = Counter "warmfront_function_seconds_total" [FUNCTION]
+        "How long all requests for a function of Noslate have taken together.";
+    FUNCTION_WORKERS = Gauge "warmfront_function_workers" [FUNCTION, ("state", "starting, active")]
+        "Workers of a function of Noslate, as its control plane counts them.";
+    PLANE_READY = Gauge "warmfront_plane_ready" [("plane", "data plane 0 and on, control plane")]
+        "Whether a plane of Noslate is there and well.";
+    ABANDONED = Gauge "warmfront_abandoned_calls" []
+        "Calls that go on in Noslate's data planes though their clients have left.";
     HOOKS = Counter "warmfront_hooks_total" [("hook", "initialize, pre_freeze, pre_stop"), ("result", "done, failed")]
         "Hooks of the platform that were answered: with 200, or otherwise or not at all.";
     CONNECTIONS = Gauge "warmfront_connections" [SIDE]

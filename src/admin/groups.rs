@@ -16,12 +16,14 @@ pub(super) static SHED: [Named; 5] = [
 ];
 
 /// Why requests failed before an answer began.
-pub(super) static FAILED: [Named; 7] = [
+pub(super) static FAILED: [Named; 9] = [
     ("worker_connect", Count::FailedConnect),
     ("worker_closed", Count::FailedClosed),
     ("worker_protocol", Count::FailedProtocol),
+    ("plane", Count::FailedPlane),
     ("worker_response", Count::FailedResponse),
     ("request_body", Count::FailedBody),
+    ("body_bytes", Count::FailedLargeBody),
     ("body_timeout", Count::FailedSlowBody),
     ("head_timeout", Count::FailedSlowHead),
 ];

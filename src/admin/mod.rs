@@ -85,6 +85,7 @@ impl Admin {
         let view = View {
             proxy: std::sync::Arc::new(crate::proxy::Proxy::silent(gate)),
             census: crate::worker::census::Census::new().1,
+            planes: None,
             processes: tokio::sync::watch::channel(std::sync::Arc::from([])).1,
             config: Vec::new(),
             restarts: crate::worker::restart::Restarts::none(),

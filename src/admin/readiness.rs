@@ -22,6 +22,8 @@ pub(super) struct Facts {
     pub(super) warmth: Warmth,
     /// Workers that get requests.
     pub(super) trusted: usize,
+    /// What is wrong with planes.
+    pub(super) planes: Vec<String>,
     /// Whether the gate lets nobody in.
     pub(super) is_paused: bool,
     /// Slots of those that are free.
@@ -31,7 +33,7 @@ pub(super) struct Facts {
 
 /// Why it is not ready; nothing if it is.
 pub(super) fn obstacles(facts: &Facts) -> Vec<String> {
-    let Facts { phase, warmth, trusted, is_paused, free_slots, crowd } = facts;
+    let Facts { phase, warmth, trusted, planes, is_paused, free_slots, crowd } = facts;
     if *phase >= Phase::Draining {
         return vec!["the instance is stopping".to_owned()];
     }
@@ -44,6 +46,7 @@ pub(super) fn obstacles(facts: &Facts) -> Vec<String> {
     if *trusted == 0 {
         found.push("no worker is ready".to_owned());
     }
+    found.extend(planes.iter().cloned());
     if *is_paused {
         found.push("paused by the admin".to_owned());
     }
@@ -84,6 +87,7 @@ mod tests {
             phase: Phase::Ready,
             warmth: Warmth::Warm,
             trusted: 2,
+            planes: Vec::new(),
             is_paused: false,
             free_slots: 1,
             crowd,
@@ -121,5 +125,6 @@ mod tests {
         assert_eq!(why(|facts| facts.warmth = Warmth::Failed("worker 1 loops".into())), "worker 1 loops");
         assert_eq!(why(|facts| facts.trusted = 0), "no worker is ready");
         assert_eq!(why(|facts| facts.is_paused = true), "paused by the admin");
+        assert_eq!(why(|facts| facts.planes = vec!["control plane: away".into()]), "control plane: away");
     }
 }

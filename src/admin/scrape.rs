@@ -12,6 +12,7 @@ use super::view::View;
 use crate::clock;
 use crate::lifecycle::phase::Phase;
 use crate::telemetry::tally::{CLASSES, Count, OUTCOMES, STARTS, Timed, Totals};
+use crate::upstream::functions::Fate;
 use crate::worker::census::{Member, Standing};
 
 /// How long what the kernel told of proportional memory holds: asking walks page tables, which takes a large
@@ -74,6 +75,7 @@ pub(super) fn text(view: &View, usages: &mut Usages) -> String {
     line(&mut text, view, &totals);
     failures(&mut text, &totals);
     connections(&mut text, view, &totals);
+    functions(&mut text, view);
     process(&mut text, view);
     workers(&mut text, &view.members(), usages);
     ourselves(&mut text, view);
@@ -156,6 +158,35 @@ fn connections(text: &mut Text, view: &View, totals: &Totals) {
     text.single(&f::LARGE_HEADS, totals.count(Count::LargeHead));
     text.single(&f::LINES_LOST, totals.count(Count::LineLost));
     counts(text, &f::SPANS, totals, &[("exported", Count::SpanSent), ("lost", Count::SpanLost)]);
+}
+
+/// No samples where there are no planes.
+fn functions(text: &mut Text, view: &View) {
+    let all = view.proxy.functions.as_ref().map(|functions| functions.all()).unwrap_or_default();
+    let mut samples = text.family(&f::FUNCTION_REQUESTS);
+    for function in &all {
+        for fate in Fate::ALL {
+            samples.add(&[&function.name, fate.word()], function.counted(fate));
+        }
+    }
+    let mut samples = text.family(&f::FUNCTION_COLD);
+    all.iter().for_each(|function| samples.add(&[&function.name], function.cold()));
+    let mut samples = text.family(&f::FUNCTION_SECONDS);
+    all.iter().for_each(|function| samples.add(&[&function.name], function.took().as_secs_f64()));
+    let mut samples = text.family(&f::FUNCTION_WORKERS);
+    for function in &all {
+        if let Some((starting, active)) = function.workers() {
+            samples.add(&[&function.name, "starting"], starting);
+            samples.add(&[&function.name, "active"], active);
+        }
+    }
+    let mut samples = text.family(&f::PLANE_READY);
+    for plane in view.planes().iter() {
+        samples.add(&[&plane.name], u8::from(plane.trouble.is_none()));
+    }
+    let pool = view.proxy.gate.pool();
+    let abandoned = pool.workers().iter().map(|worker| u64::from(worker.abandoned()));
+    text.single(&f::ABANDONED, abandoned.sum::<u64>());
 }
 
 fn process(text: &mut Text, view: &View) {

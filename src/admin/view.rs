@@ -12,7 +12,9 @@ use crate::clock;
 use crate::config::show::Entry;
 use crate::proxy::Proxy;
 use crate::telemetry::board;
+use crate::upstream::functions::{Fate, Function};
 use crate::worker::census::{LastExit, Member, Members};
+use crate::worker::planes::{PlaneState, States};
 use crate::worker::processes;
 use crate::worker::restart::Restarts;
 
@@ -29,6 +31,8 @@ pub struct View {
     pub proxy: Arc<Proxy>,
     /// Who is who.
     pub census: watch::Receiver<Members>,
+    /// How the planes are, if workers are behind those.
+    pub planes: Option<watch::Receiver<States>>,
     /// How the processes beside us are.
     pub processes: watch::Receiver<processes::Members>,
     /// Every key as it holds.
@@ -48,14 +52,20 @@ impl View {
         Arc::clone(&self.census.borrow())
     }
 
+    pub(super) fn planes(&self) -> States {
+        self.planes.as_ref().map_or_else(|| Arc::from([]), |planes| Arc::clone(&planes.borrow()))
+    }
+
     /// Why no more requests should come; nothing if they may.
     pub(super) fn obstacles(&self) -> Vec<String> {
         let (pool, desk) = (self.proxy.gate.pool(), &self.proxy.desk);
+        let planes = self.planes();
         let trusted = || pool.workers().iter().filter(|worker| !worker.is_suspect());
         readiness::obstacles(&Facts {
             phase: desk.phase.phase(),
             warmth: desk.warmth.borrow().clone(),
             trusted: trusted().count(),
+            planes: planes.iter().filter_map(PlaneState::obstacle).collect(),
             is_paused: self.proxy.gate.is_paused(),
             free_slots: trusted()
                 .map(|worker| u64::from(worker.slots.saturating_sub(worker.in_flight())))
@@ -77,7 +87,13 @@ impl View {
     }
 
     pub(super) fn workers(&self, usages: &mut Usages) -> Value {
-        json!({ "version": VERSION, "workers": workers(&self.members(), usages) })
+        let functions = self.proxy.functions.as_ref().map(|functions| functions.all()).unwrap_or_default();
+        json!({
+            "version": VERSION,
+            "workers": workers(&self.members(), usages),
+            "planes": self.planes().iter().map(plane).collect::<Vec<_>>(),
+            "functions": functions.iter().map(|it| function(it)).collect::<Vec<_>>(),
+        })
     }
 
     pub(super) fn processes(&self) -> Value {
@@ -145,6 +161,28 @@ fn worker(member: &Member, usage: Option<&WorkerUsage>, now: Instant) -> Value {
             "cpu_ms": millis(usage.group.cpu),
             "fds": usage.group.fds,
         })),
+    })
+}
+
+fn plane(plane: &PlaneState) -> Value {
+    json!({
+        "name": plane.name,
+        "address": format!("unix:{}", plane.socket.display()),
+        "ready": plane.trouble.is_none(),
+        "trouble": plane.trouble,
+    })
+}
+
+fn function(function: &Function) -> Value {
+    let workers = function.workers();
+    let requests = Fate::ALL.map(|fate| (fate.word().to_owned(), function.counted(fate).into()));
+    json!({
+        "name": function.name,
+        "profiled": function.is_profiled(),
+        "workers": workers.map(|(starting, active)| json!({ "starting": starting, "active": active })),
+        "requests": Value::Object(requests.into_iter().collect()),
+        "cold": function.cold(),
+        "took_ms": millis(function.took()),
     })
 }
 

@@ -175,6 +175,8 @@ fn value(path: &str, config: &Config) -> Option<String> {
             Protocol::Noslate => return None,
         },
         "workers.connect_timeout" => period(workers.connect_timeout),
+        // Functions are told nothing, and the key is refused there.
+        "workers.tell_start" if noslate.is_some() => return None,
         "workers.tell_start" => workers.tell_start.to_string(),
         "start.deadline" => period(workers.start_deadline),
         "queue.depth" => queue.depth.to_string(),

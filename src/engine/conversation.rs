@@ -211,6 +211,7 @@ async fn refuse<C: Stream, D: Dial>(
         control_path: None,
         names_service: false,
         last_hop: None,
+        body_bytes: 0,
         received,
     };
     let context = Context::begin(&plane.proxy, head, || None);

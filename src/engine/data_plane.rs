@@ -80,7 +80,7 @@ pub(super) trait Engine: 'static {
     fn run<F: Future<Output = io::Result<()>>>(serve: impl FnOnce() -> F) -> io::Result<()>;
 
     /// What connects to workers that speak `protocol`.
-    fn dial(protocol: Protocol, limits: Limits) -> Self::Dial;
+    fn dial(protocol: Protocol, limits: Limits, proxy: &Proxy) -> Self::Dial;
 
     /// Makes `listener` usable on this thread.
     ///
@@ -153,7 +153,7 @@ impl DataPlane {
                 let left = Left(running);
                 let serving = E::run(|| {
                     let Manners { limits, connect_timeout, protocol, settling, .. } = manners;
-                    let dial = E::dial(protocol, limits);
+                    let dial = E::dial(protocol, limits, &proxy);
                     let plane = Plane::new(proxy, idle, index, dial, limits, connect_timeout);
                     serve_listener::<E>(listener, settling, plane, places, orders, to_run)
                 });

@@ -9,6 +9,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use super::data_plane::Engine;
 use super::sockets::Sockets;
 use crate::config::{Limits, Protocol};
+use crate::proxy::Proxy;
 use crate::telemetry::stdout;
 
 /// Tokio's own sockets.
@@ -28,8 +29,8 @@ impl Engine for Epoll {
         runtime.block_on(async { serve().await })
     }
 
-    fn dial(protocol: Protocol, limits: Limits) -> Sockets {
-        Sockets::new(protocol, limits)
+    fn dial(protocol: Protocol, limits: Limits, proxy: &Proxy) -> Sockets {
+        Sockets::new(protocol, limits, proxy)
     }
 
     fn listen(listener: TcpListener) -> io::Result<Self::Listener> {

@@ -18,14 +18,17 @@ use super::response::ResponseBytes;
 use super::tunnel::{Ended, Tunnel};
 use super::{Dial, Stream};
 use crate::clock;
+use crate::config::Noslate;
 use crate::fc::caller;
 use crate::fc::kind::Kind;
 use crate::http1::Span;
 use crate::http1::body::Body;
+use crate::http1::framing::Framing;
 use crate::http1::lines::{kept_fields, kept_lines};
 use crate::http1::request::Request;
 use crate::http1::rewrite::rewrite;
 use crate::id::REQUEST_ID_HEADER;
+use crate::noslate::target::{self, Chosen};
 use crate::proxy::exchange::{Caller, Cause, Collected, Delivery, Exchange, Failed, Head, Promise};
 use crate::proxy::in_flight::{Context, InFlight};
 use crate::proxy::reply::LocalReply;
@@ -292,6 +295,7 @@ impl<'a, C: Stream, D: Dial> Http1Exchange<'a, C, D> {
                 next,
                 until,
                 pipe: None,
+                received: self.body_len as u64,
                 written: 0,
                 writes: 0,
                 intact: true,
@@ -427,6 +431,10 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
             request_id: self.request.request_id.map(|span| span.of_head(bytes)),
             control_path: self.request.control_path.map(|span| span.of_head(bytes)),
             names_service: self.request.names_service,
+            body_bytes: match self.request.framing {
+                Framing::Length(length) => length,
+                Framing::None | Framing::Chunked | Framing::UntilClose => self.body_len as u64,
+            },
             received: self.head_len + self.body_len,
         }
     }
@@ -438,6 +446,10 @@ impl<C: Stream, D: Dial> Exchange for Http1Exchange<'_, C, D> {
             parent: caller::parent(lines.map(|line| (line.name, line.value))),
             version: self.client.version().unwrap_or(version),
         }
+    }
+
+    fn function(&self, noslate: &Noslate) -> Option<Chosen> {
+        target::choose(noslate, self.bytes(), self.request)
     }
 
     fn session<'s>(&self, affinity: &'s Affinity) -> Option<Session<'s>> {

@@ -14,6 +14,7 @@ mod epoll;
 mod errand;
 mod exchange;
 mod h2;
+mod noslate;
 mod pace;
 mod passage;
 mod pipe;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use super::relay::{End, Progress, Relay, poll_fill};
 use super::{Dial, Stream};
-use crate::http1::chunked::ChunkFault;
+use crate::proxy::exchange::{Cause, Delivery};
 
 /// Bytes of a body still to come before it passes through a pipe, towards the worker and towards the client:
 /// below that, two more system calls cost what not copying spares.
@@ -42,9 +42,11 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
             Poll::Pending => Progress::Waiting,
             Poll::Ready(Ok(0) | Err(_)) => Progress::Ended(End::ClientGone),
             Poll::Ready(Ok(count)) => {
-                self.in_flight.on_bytes(count, 0);
                 up.body.skip(count as u64);
-                Progress::Moved
+                match self.on_received(count) {
+                    Some(cause) => Progress::Ended(self.failed(cause, Delivery::Something)),
+                    None => Progress::Moved,
+                }
             }
         }
     }
@@ -73,8 +75,8 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
     /// leave together.
     ///
     /// # Errors
-    /// If that is no body.
-    pub(super) fn look_ahead_up(&mut self, cx: &mut Context<'_>) -> Result<(), ChunkFault> {
+    /// If that is no body, or too much of one.
+    pub(super) fn look_ahead_up(&mut self, cx: &mut Context<'_>) -> Result<(), Cause> {
         let up = &mut self.up;
         let will_pass = up.body.known_ahead() >= UP_MIN;
         if up.written > 0 || up.body.is_complete() || will_pass || up.buffer.space().is_empty() {
@@ -82,8 +84,10 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
         }
         // An end or an error that is met here shows again when more is needed.
         if let Poll::Ready(Ok(count @ 1..)) = poll_fill(self.client, up.buffer, cx) {
-            self.in_flight.on_bytes(count, 0);
+            let too_much = self.on_received(count);
+            let up = &mut self.up;
             up.until += up.body.take(up.buffer.range(up.until, up.buffer.end))?;
+            return too_much.map_or(Ok(()), Err);
         }
         Ok(())
     }

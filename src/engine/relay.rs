@@ -25,7 +25,9 @@ use super::response::{ResponseBytes, Step};
 use super::{Dial, Stream};
 use crate::config::units::period_text;
 use crate::http1::body::Body;
+use crate::http1::framing::Framing;
 use crate::http1::request::Request;
+use crate::noslate::fault::PlaneFault;
 use crate::proxy::exchange::{Cause, Delivery};
 use crate::proxy::in_flight::InFlight;
 use crate::telemetry::access::Outcome;
@@ -62,6 +64,8 @@ pub(super) struct RequestBytes<'a> {
     pub(super) until: usize,
     /// Body bytes on their way in the kernel; only while none are in the buffer.
     pub(super) pipe: Option<Pipe>,
+    /// Bytes of the body that came, framing included.
+    pub(super) received: u64,
     /// Bytes the worker's kernel took.
     pub(super) written: u64,
     /// In how many writes.
@@ -150,8 +154,8 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
         if up.holds_pipe() {
             self.drain_up(cx)
         } else if up.next < up.until {
-            if let Err(fault) = self.look_ahead_up(cx) {
-                return Progress::Ended(self.failed(fault.into(), Delivery::Nothing));
+            if let Err(cause) = self.look_ahead_up(cx) {
+                return Progress::Ended(self.failed(cause, Delivery::Nothing));
             }
             let up = &mut self.up;
             let Some(connection) = &mut self.connection else { return Progress::Waiting };
@@ -188,7 +192,10 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
                 Poll::Pending => Progress::Waiting,
                 Poll::Ready(Ok(0) | Err(_)) => Progress::Ended(End::ClientGone),
                 Poll::Ready(Ok(count)) => {
-                    self.in_flight.on_bytes(count, 0);
+                    if let Some(cause) = self.on_received(count) {
+                        return Progress::Ended(self.failed(cause, Delivery::Something));
+                    }
+                    let up = &mut self.up;
                     match up.body.take(up.buffer.filled()) {
                         Ok(taken) => {
                             up.next = up.buffer.start;
@@ -200,6 +207,16 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
                 }
             }
         }
+    }
+
+    /// Counts what came of the request's body; what is wrong with it if that is too much. A length in the head was
+    /// judged before.
+    pub(super) fn on_received(&mut self, count: usize) -> Option<Cause> {
+        self.in_flight.on_bytes(count, 0);
+        self.up.received += count as u64;
+        let limit = self.plane.limits.body_bytes?;
+        (self.up.received > limit && self.request.framing == Framing::Chunked)
+            .then_some(Cause::LargeBody(limit))
     }
 
     fn write_failed(&mut self, error: io::Error) -> Progress {
@@ -362,7 +379,7 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
         self.in_flight.release();
     }
 
-    fn failed(&self, cause: Cause, delivery: Delivery) -> End {
+    pub(super) fn failed(&self, cause: Cause, delivery: Delivery) -> End {
         // Behind a part of an interim answer no other can follow.
         if self.down.has_begun() || self.down.pending().is_some() {
             End::Aborted
@@ -423,9 +440,11 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
 
 /// Why a worker's connection gave no answer.
 fn cause_of(error: Option<io::Error>) -> Cause {
-    match error {
-        Some(error) if error.kind() == io::ErrorKind::InvalidData => Cause::Protocol(error),
-        _ => Cause::Closed,
+    let Some(error) = error else { return Cause::Closed };
+    match error.downcast::<PlaneFault>() {
+        Ok(fault) => Cause::Plane(fault),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Cause::Protocol(error),
+        Err(_) => Cause::Closed,
     }
 }
 

@@ -13,10 +13,13 @@ use tokio::net::TcpStream;
 
 use super::h2::back::VirtualWorker;
 use super::h2::links::Links;
+use super::noslate::Calls;
+use super::noslate::call::Call;
 use super::pipe::{self, Pipe};
 use super::unix::UnixSocket;
 use super::{Dial, Stream};
-use crate::config::{Limits, Protocol};
+use crate::config::{Limits, Noslate, Protocol};
+use crate::proxy::Proxy;
 use crate::telemetry::say;
 use crate::upstream::pool::{Address, Worker};
 use crate::{listener, sys};
@@ -24,7 +27,10 @@ use crate::{listener, sys};
 /// Opens sockets, and streams on shared sockets, to workers.
 pub(super) struct Sockets {
     protocol: Protocol,
+    limits: Limits,
     links: Links,
+    /// What makes calls of streams, where data planes answer.
+    calls: Option<Calls>,
 }
 
 /// A connection to a worker.
@@ -36,12 +42,23 @@ pub(super) enum WorkerStream {
     Tcp(TcpStream),
     /// One stream of an HTTP/2 connection; boxed, since most workers need none.
     Http2(Box<VirtualWorker>),
+    /// One call of a data plane.
+    Call(Box<Call>),
 }
 
 impl Sockets {
-    /// To workers that speak `protocol`.
-    pub(super) fn new(protocol: Protocol, limits: Limits) -> Self {
-        Self { protocol, links: Links::new(limits) }
+    /// To workers that speak `protocol`, or to the data planes of `proxy`.
+    pub(super) fn new(protocol: Protocol, limits: Limits, proxy: &Proxy) -> Self {
+        let calls = proxy.noslate.as_ref().map(|noslate| {
+            let functions = proxy.functions.clone().unwrap_or_default();
+            Calls::new(Arc::clone(noslate), functions, limits)
+        });
+        Self { protocol, limits, links: Links::new(limits), calls }
+    }
+
+    /// Whether `worker` has one connection for all its requests.
+    pub(super) fn shares_connections(&self, worker: &Worker) -> bool {
+        matches!(self.protocol, Protocol::Http2 | Protocol::Noslate) || worker.speaks_http2()
     }
 }
 
@@ -53,15 +70,22 @@ impl Dial for Sockets {
             Address::Unix(path) => UnixSocket::connect(path).map(WorkerStream::Unix),
             Address::Tcp(address) => dial_tcp(*address).await,
         };
-        if self.protocol != Protocol::Http2 && !worker.speaks_http2() {
+        if !self.shares_connections(worker) {
             return connect().await;
+        }
+        if self.calls.is_some() && worker.in_flight() + worker.abandoned() > Noslate::CALLS_MAX {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
         let connect_twice = async || {
             let stream = connect().await?;
             let handle = stream.handle()?;
             Ok((stream, handle))
         };
-        self.links.stream(worker, connect_twice).await.map(|stream| WorkerStream::Http2(Box::new(stream)))
+        let lent = self.links.lend(worker, connect_twice).await?;
+        Ok(match &self.calls {
+            Some(calls) => WorkerStream::Call(Box::new(calls.call(worker, lent))),
+            None => WorkerStream::Http2(Box::new(VirtualWorker::new(lent, &self.limits))),
+        })
     }
 
     fn learn_http2(&self, worker: &Worker) -> bool {
@@ -81,7 +105,7 @@ impl Dial for Sockets {
             WorkerStream::Unix(stream) => WorkerStream::Unix(UnixSocket::new(stream.into_std()?)?),
             WorkerStream::Tcp(stream) => WorkerStream::Tcp(TcpStream::from_std(stream.into_std()?)?),
             // It belongs to a connection of its thread; it is never parked, so this is never asked.
-            WorkerStream::Http2(_) => return Err(io::ErrorKind::Unsupported.into()),
+            WorkerStream::Http2(_) | WorkerStream::Call(_) => return Err(io::ErrorKind::Unsupported.into()),
         })
     }
 }
@@ -98,7 +122,7 @@ impl WorkerStream {
         match self {
             Self::Unix(stream) => stream.fd()?.try_clone_to_owned(),
             Self::Tcp(stream) => stream.as_fd().try_clone_to_owned(),
-            Self::Http2(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Http2(_) | Self::Call(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
@@ -204,6 +228,7 @@ impl Stream for WorkerStream {
             Self::Unix(stream) => stream.poll_read_ready(cx),
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Http2(stream) => stream.poll_readable(cx),
+            Self::Call(stream) => stream.poll_readable(cx),
         }
     }
 
@@ -215,6 +240,7 @@ impl Stream for WorkerStream {
             }
             Self::Tcp(stream) => Stream::poll_peek(stream, cx),
             Self::Http2(stream) => stream.poll_peek(cx),
+            Self::Call(stream) => stream.poll_peek(cx),
         }
     }
 
@@ -223,6 +249,7 @@ impl Stream for WorkerStream {
             Self::Unix(stream) => stream.fd().map_or(true, sys::has_ended),
             Self::Tcp(stream) => stream.has_ended(),
             Self::Http2(stream) => stream.has_ended(),
+            Self::Call(stream) => stream.has_ended(),
         }
     }
 
@@ -231,6 +258,7 @@ impl Stream for WorkerStream {
             Self::Unix(stream) => stream.fd().map_or(true, sys::has_left),
             Self::Tcp(stream) => stream.has_left(),
             Self::Http2(stream) => stream.has_left(),
+            Self::Call(stream) => stream.has_left(),
         }
     }
 
@@ -239,6 +267,7 @@ impl Stream for WorkerStream {
             Self::Unix(stream) => stream.take_error().unwrap_or_else(Some),
             Self::Tcp(stream) => stream.pending_error(),
             Self::Http2(stream) => stream.pending_error(),
+            Self::Call(stream) => stream.pending_error(),
         }
     }
 
@@ -247,6 +276,7 @@ impl Stream for WorkerStream {
             Self::Unix(stream) => stream.fd().map_or(0, sys::untaken),
             Self::Tcp(stream) => stream.untaken(),
             Self::Http2(stream) => stream.untaken(),
+            Self::Call(stream) => stream.untaken(),
         }
     }
 
@@ -268,7 +298,7 @@ impl Stream for WorkerStream {
                 // It answers what is said here.
                 let _ = stream.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
             }
-            Self::Http2(_) => {}
+            Self::Http2(_) | Self::Call(_) => {}
         }
     }
 
@@ -281,7 +311,7 @@ impl Stream for WorkerStream {
         match self {
             Self::Unix(stream) => stream.poll_read_with(cx, |fd| pipe.fill(fd, ahead)),
             Self::Tcp(stream) => stream.poll_fill_pipe(cx, pipe, ahead),
-            Self::Http2(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+            Self::Http2(_) | Self::Call(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
     }
 
@@ -289,7 +319,7 @@ impl Stream for WorkerStream {
         match self {
             Self::Unix(stream) => stream.poll_write_with(cx, |stream| pipe.drain(stream.as_fd())),
             Self::Tcp(stream) => stream.poll_drain_pipe(cx, pipe),
-            Self::Http2(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+            Self::Http2(_) | Self::Call(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
     }
 
@@ -304,7 +334,11 @@ impl Stream for WorkerStream {
     }
 
     fn was_refused(&self) -> bool {
-        matches!(self, Self::Http2(stream) if stream.was_refused())
+        match self {
+            Self::Unix(_) | Self::Tcp(_) => false,
+            Self::Http2(stream) => stream.was_refused(),
+            Self::Call(stream) => stream.was_refused(),
+        }
     }
 
     fn is_quiet(&mut self) -> bool {
@@ -316,6 +350,7 @@ impl Stream for WorkerStream {
             Self::Unix(stream) => matches!(stream.fd().and_then(sys::peek), Ok(sys::Peek::Quiet)),
             Self::Tcp(stream) => stream.is_quiet(),
             Self::Http2(stream) => stream.is_quiet(),
+            Self::Call(stream) => stream.is_quiet(),
         }
     }
 }
@@ -326,6 +361,7 @@ impl AsyncRead for WorkerStream {
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Http2(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Call(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -336,6 +372,7 @@ impl AsyncWrite for WorkerStream {
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Http2(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Call(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -348,6 +385,7 @@ impl AsyncWrite for WorkerStream {
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Http2(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Call(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -356,6 +394,7 @@ impl AsyncWrite for WorkerStream {
             Self::Unix(stream) => stream.is_write_vectored(),
             Self::Tcp(stream) => stream.is_write_vectored(),
             Self::Http2(stream) => stream.is_write_vectored(),
+            Self::Call(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -368,6 +407,7 @@ impl AsyncWrite for WorkerStream {
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Http2(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Call(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

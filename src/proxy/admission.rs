@@ -192,6 +192,16 @@ impl Gate {
         }
     }
 
+    /// Resolves when no request goes on that its client has abandoned.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any time.
+    pub async fn abandoned_ended(&self) {
+        while self.pool.load().workers().iter().any(|worker| worker.abandoned() > 0) {
+            clock::sleep(EMPTIED_LOOK).await;
+        }
+    }
+
     /// Requests waiting now.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::SeqCst) & !PAUSED

@@ -6,9 +6,16 @@ use std::time::Duration;
 
 use super::in_flight::{Context, InFlight};
 use super::reply::LocalReply;
+use crate::config::Noslate;
+use crate::config::units::size_text;
 use crate::fc::caller::Parent;
+use crate::noslate::fault::PlaneFault;
+use crate::noslate::target::Chosen;
 use crate::upstream::affinity::{Affinity, Session};
 use crate::upstream::pool::Worker;
+
+/// First pause before a data plane is asked again that could not take a request; it doubles from there.
+const PLANE_PAUSE: Duration = Duration::from_millis(25);
 
 /// One request, its head read and judged, its body not.
 ///
@@ -23,6 +30,9 @@ pub trait Exchange {
 
     /// The session that the head names, by the rules of `affinity`.
     fn session<'a>(&self, affinity: &'a Affinity) -> Option<Session<'a>>;
+
+    /// What the head is for, by the rules of `noslate`.
+    fn function(&self, noslate: &Noslate) -> Option<Chosen>;
 
     /// Waits until as much of the body is here as must be before a slot is taken; nothing by default.
     async fn collect(&mut self) -> Collected;
@@ -103,6 +113,8 @@ pub struct Head<'a> {
     pub names_service: bool,
     /// The head, whole, if its `Max-Forwards` lets it go no further (RFC 9110 §7.6.2).
     pub last_hop: Option<&'a [u8]>,
+    /// How long the body is, or will be at least.
+    pub body_bytes: u64,
     /// Bytes of the request received so far, the head and what came with it.
     pub received: usize,
 }
@@ -118,6 +130,14 @@ pub struct Failed {
     pub is_held: bool,
     /// What the request says about being executed twice.
     pub promise: Promise,
+}
+
+impl Failed {
+    /// How long the request waits before try `attempt` is followed by another: a plane that had no room will not have
+    /// any at once.
+    pub fn pause(&self, attempt: u32) -> Option<Duration> {
+        matches!(self.cause, Cause::Plane(_)).then(|| PLANE_PAUSE * (1 << attempt.saturating_sub(1).min(4)))
+    }
 }
 
 /// What a request says about being executed twice.
@@ -146,9 +166,15 @@ pub enum Cause {
     /// The worker's answer is not HTTP that may be passed on.
     #[error("{0}")]
     BadResponse(#[from] crate::http1::response::BadResponse),
+    /// A data plane has not had the function answer, or with what is no HTTP.
+    #[error("{0}")]
+    Plane(#[from] PlaneFault),
     /// The client's chunks are malformed.
     #[error("{0}")]
     BadBody(#[from] crate::http1::chunked::ChunkFault),
+    /// The client's body is larger than this many bytes.
+    #[error("the request body is larger than limits.body_bytes={}", size_text(*.0))]
+    LargeBody(u64),
     /// The client sent too little of its body within this time.
     #[error("the request body came too slowly")]
     SlowBody(Duration),

@@ -28,6 +28,7 @@ use crate::lifecycle::phase::{Phase, PhaseMover};
 use crate::lifecycle::warmth::Warmth;
 use crate::upstream::pool::Worker;
 use crate::worker::flush::Flusher;
+use crate::worker::planes::{PlaneState, States};
 
 /// What hooks and health checks are answered from.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub struct Desk {
     pub workers: usize,
     /// How far the start has come.
     pub warmth: watch::Receiver<Warmth>,
+    /// How the planes are, if workers are behind those.
+    pub planes: Option<watch::Receiver<States>>,
     /// Until when `/initialize` waits for that.
     pub start_deadline: Instant,
     /// What `/pre-stop` moves.
@@ -72,6 +75,7 @@ impl Desk {
             health_path: None,
             workers: 0,
             warmth: watch::channel(Warmth::Starting).1,
+            planes: None,
             start_deadline: clock::now(),
             phase: PhaseMover::new().0,
             drain_deadline: Duration::ZERO,
@@ -98,6 +102,17 @@ impl Desk {
     pub fn is_health_check(&self, head: Head<'_>) -> bool {
         let is_its_path = |path: &String| path_of(head.target) == path.as_bytes();
         matches!(head.method, b"GET" | b"HEAD") && self.health_path.as_ref().is_some_and(is_its_path)
+    }
+
+    /// What keeps the instance from being warm.
+    fn unready(&self, gate: &Gate) -> String {
+        let planes = self.planes.as_ref().map(|planes| Arc::clone(&planes.borrow()));
+        let obstacles: Vec<_> =
+            planes.iter().flat_map(|planes| planes.iter()).filter_map(PlaneState::obstacle).collect();
+        match obstacles.is_empty() {
+            true => format!("{} of {} workers are ready", gate.pool().workers().len(), self.workers),
+            false => obstacles.join("; "),
+        }
     }
 
     /// The answer to a health check.
@@ -147,11 +162,9 @@ async fn initialize<E: Exchange>(proxy: &Proxy, exchange: &mut E, context: &Cont
             state.map_or_else(|_| Warmth::Failed("the instance is stopping".into()), |state| state.clone())
         }
         () = clock::sleep_until(proxy.desk.start_deadline) => {
-            let ready = proxy.gate.pool().workers().len();
-            let workers = proxy.desk.workers;
             Warmth::Failed(format!(
-                "{ready} of {workers} workers are ready, and start.deadline is over. The log says what the others wait \
-                 for; raise start.deadline if they only need time"
+                "{}, and start.deadline is over. The log says more; raise start.deadline if only time is missing",
+                proxy.desk.unready(&proxy.gate)
             ))
         }
         () = exchange.abandoned() => return Outcome::Abandoned,
@@ -170,6 +183,9 @@ async fn pre_freeze<E: Exchange>(proxy: &Proxy, exchange: &mut E, context: &Cont
         ask_workers(proxy, exchange, context, Hook::PreFreeze, "ready to be frozen".to_owned()).await;
     // A worker that counts frozen time would close them at the thaw.
     exchange.forget_idle();
+    // What clients have left behind goes on in the planes, whose deadlines count frozen time too.
+    let limit = proxy.desk.setting(Hook::PreFreeze).deadline;
+    clock::timeout(limit, proxy.gate.abandoned_ended()).await;
     proxy.desk.flusher.flush().await;
     outcome
 }

@@ -22,6 +22,7 @@ use crate::telemetry::access::{Outcome, Record, Start};
 use crate::telemetry::board::{Place, Stage};
 use crate::telemetry::tally::{self, Count, Timed};
 use crate::telemetry::{mark, stdout};
+use crate::upstream::functions::{Fate, Function, Functions};
 use crate::upstream::pool::Worker;
 use crate::upstream::roster::Ticket;
 
@@ -43,6 +44,7 @@ pub struct Context {
     marked: Option<Instant>,
     /// The worker's answer counts as a failed invocation.
     has_failed: bool,
+    invocation: Option<Box<Invocation>>,
 }
 
 impl Context {
@@ -79,8 +81,18 @@ impl Context {
             record.trace = trail.traced.as_ref().map(|traced| traced.trace);
         }
         let tell_start = proxy.tell_start;
-        let mut context =
-            Self { id, kind, start, tell_start, record, observed, trail, marked, has_failed: false };
+        let mut context = Self {
+            id,
+            kind,
+            start,
+            tell_start,
+            record,
+            observed,
+            trail,
+            marked,
+            has_failed: false,
+            invocation: None,
+        };
         context.on_bytes(head.received, 0);
         context
     }
@@ -98,6 +110,7 @@ impl Context {
             trail: None,
             marked: None,
             has_failed: false,
+            invocation: None,
         }
     }
 
@@ -110,6 +123,19 @@ impl Context {
             record.bytes_in += from_client as u64;
             record.bytes_out += for_client as u64;
         }
+    }
+
+    /// Notes which of `functions` it is for. One that has no worker starts cold.
+    pub fn set_function(&mut self, functions: Option<&Arc<Functions>>, name: &str) {
+        if let Some(record) = &mut self.record {
+            record.function = Some(name.into());
+        }
+        let Some(functions) = functions else { return };
+        let invocation = Invocation::begin(functions, name);
+        if invocation.is_cold {
+            self.set_cold();
+        }
+        self.invocation = Some(Box::new(invocation));
     }
 
     /// Notes that it waits in line, or does no longer and has no slot.
@@ -160,6 +186,9 @@ impl Context {
         if let Some(what) = reply.counts_as {
             tally::count(what);
         }
+        if let Some(invocation) = &mut self.invocation {
+            invocation.refused = Some(reply.fate());
+        }
         if let Some(observed) = &mut self.observed {
             observed.status = reply.status;
             tally::bytes(0, bytes);
@@ -201,6 +230,9 @@ impl Context {
         let marker = self.marked.take().map(|_| marker::end(self.kind, self.id.as_str(), ending));
         let is_noted = self.record.is_some() || self.observed.is_some() || self.trail.is_some();
         let now = is_noted.then(clock::now);
+        if let Some(invocation) = self.invocation.take() {
+            invocation.finish(outcome, now.unwrap_or_else(clock::now));
+        }
         if let (Some(trail), Some(now)) = (self.trail.take(), now) {
             trail.finish(self.start, outcome, now);
         }
@@ -220,6 +252,53 @@ impl Context {
     fn marked_ms(&self) -> u64 {
         let since = |marked| clock::now().saturating_duration_since(marked).as_millis();
         self.marked.map_or(0, |marked| u64::try_from(since(marked)).unwrap_or(u64::MAX))
+    }
+}
+
+/// A request as one of its function's.
+#[derive(Debug)]
+struct Invocation {
+    functions: Arc<Functions>,
+    /// Known before; others are when the function answers.
+    function: Option<Arc<Function>>,
+    name: Box<str>,
+    began: Instant,
+    is_cold: bool,
+    /// Of an answer of a worker; 0 while there is none.
+    status: u16,
+    /// What became of it if the proxy answers.
+    refused: Option<Fate>,
+}
+
+impl Invocation {
+    fn begin(functions: &Arc<Functions>, name: &str) -> Self {
+        let function = functions.find(name);
+        Self {
+            functions: Arc::clone(functions),
+            is_cold: function.as_ref().is_some_and(|function| function.is_cold()),
+            function,
+            name: name.into(),
+            began: clock::now(),
+            status: 0,
+            refused: None,
+        }
+    }
+
+    fn finish(self, outcome: Outcome, now: Instant) {
+        let fate = match (outcome, self.refused) {
+            (Outcome::Served, _) if self.status < 500 => Fate::Answered,
+            (Outcome::Served, _) => Fate::Failed,
+            (Outcome::Local, refused) => refused.unwrap_or(Fate::Refused),
+            (Outcome::Aborted, _) => Fate::Cut,
+            (Outcome::ClientGone, _) => Fate::Left,
+        };
+        let function = match self.function {
+            Some(function) => function,
+            // Only a function that exists can have answered.
+            None if self.status != 0 => self.functions.learn(&self.name),
+            None => self.functions.others(),
+        };
+        function.count(fate, now.saturating_duration_since(self.began), self.is_cold);
     }
 }
 
@@ -336,7 +415,10 @@ impl<'g> InFlight<'g> {
 
     /// Notes the head of the final answer.
     pub fn on_answer(&mut self, status: u16) {
-        let Context { record, observed, trail, .. } = &mut *self.context;
+        let Context { record, observed, trail, invocation, .. } = &mut *self.context;
+        if let Some(invocation) = invocation {
+            invocation.status = status;
+        }
         if record.is_none() && observed.is_none() && trail.is_none() {
             return;
         }

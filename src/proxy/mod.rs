@@ -21,6 +21,7 @@ use std::sync::atomic::AtomicU64;
 use crate::config::platform::{Events, Markers};
 use crate::config::{AccessLog, HeaderPolicy, Noslate, Replay, Reported};
 use crate::upstream::affinity::Affinity;
+use crate::upstream::functions::Functions;
 use admission::Gate;
 use hooks::Desk;
 use outbox::Outbox;
@@ -47,10 +48,14 @@ pub struct Proxy {
     pub tell_start: bool,
     /// What of a request workers do not get.
     pub headers: HeaderPolicy,
+    /// Largest body of a request, in bytes.
+    pub body_bytes: Option<u64>,
     /// Which requests return to the same worker, if any do.
     pub affinity: Option<Affinity>,
     /// The planes whose functions answer, if it is not workers that speak HTTP.
     pub noslate: Option<Arc<Noslate>>,
+    /// What is known of those functions.
+    pub functions: Option<Arc<Functions>>,
     /// Where events go, and when they count as failed.
     pub events: Events,
     /// Where the platform's hooks and health checks are answered.
@@ -74,8 +79,10 @@ impl Proxy {
             markers: Markers::Off,
             tell_start: false,
             headers: HeaderPolicy::default(),
+            body_bytes: None,
             affinity: None,
             noslate: None,
+            functions: None,
             events: Events::default(),
             desk: Desk::closed(),
             replays: Replays::new(Replay::default()),

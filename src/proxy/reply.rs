@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::admission::Refusal;
 use super::exchange::Cause;
 use crate::config::is_secret;
-use crate::config::units::period_text;
+use crate::config::units::{period_text, size_text};
 use crate::fc::kind::Hook;
 use crate::http1::framing::FramingFault;
 use crate::http1::request::Refused;
 use crate::id::{REQUEST_ID_HEADER, RequestId};
 use crate::telemetry::tally::Count;
+use crate::upstream::functions::Fate;
 
 /// One answer of the proxy's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,14 +77,19 @@ impl LocalReply {
         }
     }
 
-    /// 502, or 400 or 408 where the client is to blame: the relay failed before an answer began.
+    /// 502, or 400 or 408 where the client is to blame, or what a data plane's fault means: the relay failed before an
+    /// answer began.
     pub fn failed(cause: &Cause, id: RequestId) -> Self {
         let (status, reason, counts_as) = match cause {
             Cause::Connect(_) => (502, "worker-connect".to_owned(), Count::FailedConnect),
             Cause::Closed => (502, "worker-closed".to_owned(), Count::FailedClosed),
             Cause::Protocol(_) => (502, "worker-protocol".to_owned(), Count::FailedProtocol),
             Cause::BadResponse(_) => (502, "worker-response".to_owned(), Count::FailedResponse),
+            Cause::Plane(fault) => (fault.kind.status(), fault.kind.word().to_owned(), Count::FailedPlane),
             Cause::BadBody(_) => (400, "request-body".to_owned(), Count::FailedBody),
+            Cause::LargeBody(limit) => {
+                (413, format!("limits.body_bytes={}", size_text(*limit)), Count::FailedLargeBody)
+            }
             Cause::SlowBody(limit) => {
                 (408, format!("limits.body_timeout={}", period_text(*limit)), Count::FailedSlowBody)
             }
@@ -91,8 +97,8 @@ impl LocalReply {
         Self {
             status,
             reason,
-            retry_after_secs: None,
-            close: matches!(status, 400 | 408),
+            retry_after_secs: matches!(status, 429 | 503).then_some(1),
+            close: matches!(status, 400 | 408 | 413),
             is_workers_end: matches!(cause, Cause::Connect(_) | Cause::Closed),
             counts_as: Some(counts_as),
             id,
@@ -174,6 +180,15 @@ impl LocalReply {
             counts_as: None,
             id,
             body: Body::Sentence(format!("{ready} of {workers} workers are ready{state}.")),
+        }
+    }
+
+    /// What became of an invocation that this answers.
+    pub fn fate(&self) -> Fate {
+        match self.status {
+            504 => Fate::Late,
+            500 | 502 => Fate::Failed,
+            _ => Fate::Refused,
         }
     }
 
@@ -259,12 +274,15 @@ fn phrase(status: u16) -> &'static str {
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
+        413 => "Content Too Large",
         414 => "URI Too Long",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
+        504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         _ => "Error",
     }

@@ -1,7 +1,7 @@
 //! One request's walk: begin → collect → admit → relay → finish.
 
 use std::pin::pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Proxy;
 use super::admission::{Permit, Refusal};
@@ -13,6 +13,7 @@ use super::replay::Tries;
 use super::reply::LocalReply;
 use crate::clock;
 use crate::fc::kind::Kind;
+use crate::noslate::fault::{FaultKind, PlaneFault};
 use crate::telemetry::tally::{self, Timed};
 use crate::upstream::affinity::Session;
 
@@ -33,6 +34,19 @@ pub async fn serve<E: Exchange>(proxy: &Proxy, exchange: &mut E) {
     if let Kind::Hook(hook) = context.kind {
         // Boxed: all other requests need not make room for it.
         return Box::pin(hooks::serve(proxy, exchange, context, hook)).await;
+    }
+    if let Some(limit) = proxy.body_bytes.filter(|&limit| head.body_bytes > limit) {
+        let reply = LocalReply::failed(&Cause::LargeBody(limit), context.id);
+        return exchange.reply(context, reply).await;
+    }
+    if let Some(noslate) = &proxy.noslate {
+        match exchange.function(noslate) {
+            Some(chosen) => context.set_function(proxy.functions.as_ref(), chosen.target.name()),
+            None => {
+                let reply = LocalReply::failed(&PlaneFault::new(FaultKind::NoTarget).into(), context.id);
+                return exchange.reply(context, reply).await;
+            }
+        }
     }
     let failed = match exchange.collect().await {
         Collected::Ready => None,
@@ -78,8 +92,23 @@ pub async fn serve<E: Exchange>(proxy: &Proxy, exchange: &mut E) {
                     return exchange.reply(context, reply).await;
                 }
                 context.on_replay();
+                if let Some(pause) = failed.pause(tries.attempts) {
+                    exchange.park();
+                    // Boxed: hardly any request needs room for it.
+                    if !Box::pin(waits(exchange, pause)).await {
+                        return;
+                    }
+                }
             }
         }
+    }
+}
+
+/// Whether the client is still there behind a pause.
+async fn waits<E: Exchange>(exchange: &mut E, pause: Duration) -> bool {
+    tokio::select! {
+        () = clock::sleep(pause) => true,
+        () = exchange.abandoned() => false,
     }
 }
 

@@ -97,6 +97,8 @@ pub struct Record {
     pub first_byte: Option<Instant>,
     /// Who answered.
     pub worker: Option<u32>,
+    /// The function that it is for, where requests are for functions.
+    pub function: Option<Box<str>>,
     /// The trace that its spans belong to.
     pub trace: Option<TraceId>,
     /// Cold, warm or thawed.
@@ -160,6 +162,7 @@ impl Record {
             connected: None,
             first_byte: None,
             worker: None,
+            function: None,
             trace: None,
             start: Start::Warm,
             replays: 0,
@@ -256,6 +259,10 @@ impl Record {
         if let Some(worker) = self.worker {
             number(line, " worker=", worker.into());
         }
+        if let Some(function) = &self.function {
+            // Writing to a vector cannot fail.
+            let _ = write!(line, " function={function:?}");
+        }
         line.extend_from_slice(b" start=");
         line.extend_from_slice(self.start.word().as_bytes());
         number(line, " replays=", self.replays.into());
@@ -312,6 +319,9 @@ impl Record {
         }
         if let Some(worker) = self.worker {
             number(line, "worker", worker.into());
+        }
+        if let Some(function) = &self.function {
+            text(line, "function", function);
         }
         text(line, "start", self.start.word());
         number(line, "replays", self.replays.into());

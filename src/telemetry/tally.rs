@@ -71,10 +71,14 @@ counts! {
     FailedClosed = "failed_worker_closed",
     /// Failed: the worker speaks another protocol.
     FailedProtocol = "failed_worker_protocol",
+    /// Failed: a data plane has not had the function answer.
+    FailedPlane = "failed_plane",
     /// Failed: the worker's answer is not HTTP.
     FailedResponse = "failed_worker_response",
     /// Failed: the client's chunks are malformed.
     FailedBody = "failed_request_body",
+    /// Failed: `limits.body_bytes`.
+    FailedLargeBody = "failed_large_body",
     /// Failed: `limits.body_timeout`.
     FailedSlowBody = "failed_body_timeout",
     /// Failed: `limits.head_timeout`.

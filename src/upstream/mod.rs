@@ -6,6 +6,7 @@
 
 pub mod affinity;
 pub mod balance;
+pub mod functions;
 pub mod idle;
 pub mod lease;
 pub mod pool;

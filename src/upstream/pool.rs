@@ -58,6 +58,7 @@ pub struct Worker {
     speaks_http2: AtomicBool,
     roster: Option<Arc<Roster>>,
     first_answer: OnceLock<Instant>,
+    abandoned: AtomicU32,
 }
 
 impl Worker {
@@ -88,6 +89,7 @@ impl Worker {
             speaks_http2: AtomicBool::new(false),
             roster,
             first_answer: OnceLock::new(),
+            abandoned: AtomicU32::new(0),
         })
     }
 
@@ -114,6 +116,22 @@ impl Worker {
     /// When it first answered a request, if anybody noted that.
     pub fn first_answer(&self) -> Option<Instant> {
         self.first_answer.get().copied()
+    }
+
+    /// Notes a request that goes on in it though its client has left, and holds no slot.
+    pub fn abandon(&self) {
+        self.abandoned.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Notes that one of those has ended.
+    pub fn on_abandoned_ended(&self) {
+        let before = self.abandoned.fetch_sub(1, Ordering::SeqCst);
+        debug_assert!(before > 0, "an abandoned request ended twice");
+    }
+
+    /// Requests that go on in it though their clients have left.
+    pub fn abandoned(&self) -> u32 {
+        self.abandoned.load(Ordering::SeqCst)
     }
 
     /// Connections open to it or about to be, idle ones included.

@@ -16,6 +16,7 @@ pub mod flush;
 mod group;
 mod lines;
 pub mod output;
+pub mod planes;
 pub mod probe;
 pub mod processes;
 mod records;

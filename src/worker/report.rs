@@ -75,6 +75,10 @@ pub enum Report {
     },
     /// No process could be started. Said once until the reason changes.
     SpawnFailed(Problem),
+    /// Something about Noslate's planes that is good to know.
+    Plane(String),
+    /// A plane is away or does not do what it should.
+    PlaneTrouble(Problem),
     /// No worker was ever ready, and none will be without a change from outside.
     /// Sent once; a failed start that leads straight here is not reported on its own.
     NeverReady {
@@ -114,9 +118,11 @@ impl fmt::Display for Report {
             Self::Stopped { worker, pid, killed: true } => {
                 write!(f, "worker {worker} (pid {pid}) did not stop within its grace and was killed")
             }
-            Self::NotReadyYet { problem, .. } | Self::SpawnFailed(problem) | Self::NeverReady { problem } => {
-                problem.fmt(f)
-            }
+            Self::Plane(text) => f.write_str(text),
+            Self::PlaneTrouble(problem)
+            | Self::NotReadyYet { problem, .. }
+            | Self::SpawnFailed(problem)
+            | Self::NeverReady { problem } => problem.fmt(f),
         }
     }
 }

@@ -232,3 +232,46 @@ fn without_descriptors_connections_wait_and_requests_in_flight_go_on() {
     assert_eq!(last.response().text(), "last");
     eventually("the descriptors are free again", || (sidecar.fds() < 40).then_some(()));
 }
+
+#[test]
+fn a_body_that_is_announced_too_long_reaches_no_worker() {
+    let worker = Worker::listen();
+    let sidecar = limited(&worker, &[("limits.body_bytes", "1KiB")]);
+    let mut client = sidecar.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1025\r\n\r\n");
+    let response = client.response();
+    assert_eq!(
+        (response.status(), response.field("x-warmfront-reason")),
+        (413, Some("limits.body_bytes=1KiB"))
+    );
+    client.send([b'x'; 1025]);
+    assert_eq!(client.end(), End::Clean);
+    assert!(worker.is_untouched());
+
+    let mut client = sidecar.client();
+    client.send(post("/", &"x".repeat(1024)));
+    let mut connection = worker.accept();
+    assert_eq!(connection.request().body.len(), 1024);
+    connection.send(ok("fits"));
+    assert_eq!(client.response().text(), "fits");
+}
+
+#[test]
+fn chunks_that_become_too_many_are_answered_and_cut_off_at_the_worker() {
+    let worker = Worker::listen();
+    let sidecar = limited(&worker, &[("limits.body_bytes", "1KiB")]);
+    let mut client = sidecar.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n200\r\n");
+    client.send([b'x'; 512]);
+    let mut connection = worker.accept();
+    connection.take_until("xxxx");
+    client.send("\r\n300\r\n");
+    client.send([b'x'; 768]);
+    let response = client.response();
+    assert_eq!(
+        (response.status(), response.field("x-warmfront-reason")),
+        (413, Some("limits.body_bytes=1KiB"))
+    );
+    let (rest, _) = connection.rest();
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "a part must not look whole");
+}

@@ -21,7 +21,7 @@ mod h2_abuse;
 mod h2_worker;
 mod keepalive;
 mod limits;
-mod noslate_planes;
+mod noslate;
 mod passage;
 #[cfg(feature = "loadtest")]
 mod peers;

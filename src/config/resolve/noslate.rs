@@ -118,7 +118,8 @@ impl Judge<'_> {
             }
         }
         let path = "thaw.path";
-        if self.layers.is_set(path) && self.is_sound(path) {
+        let setting = self.layers.setting(path).and_then(|setting| read::target(&setting.value).ok());
+        if setting.flatten().is_some() && self.is_sound(path) {
             let problem = Problem::new(
                 format!("`{path}` tells workers, which `upstream = \"noslate\"` has none of."),
                 "Functions know nothing of the instance.",

@@ -52,6 +52,8 @@ fn the_listing_is_a_file_that_means_the_same() {
     for text in [
         "",
         "workers.sockets = [\"/a\", \"/b\\u007F\"]\nworkers.concurrency = 3",
+        "upstream = \"noslate\"\nnoslate.target = \"service:a\"\nnoslate.dispatch = [\"header:x-a\", \"path:/f/\"]\n\
+         noslate.data_planes = 2\nnoslate.profiles = \"f.json\"\nnoslate.env.A = \"b\"\nnoslate.url = \"absolute\"",
         "threads = 3\nworkers.cwd = \"/\"\nqueue.timeout = \"1500ms\"\nlimits.discard_bytes = 1001\n\
          headers.strip_credentials = true\nheaders.strip_proxy_prefix = true\n\
          affinity.by = [\"cookie:a\", \"header:b\", \"mcp\"]\naffinity.sessions = 7\n\

@@ -18,9 +18,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::heads::{Delimiter, content_length, read_request, write_interim, write_response};
 use super::inflow::{Inflow, broken};
-use super::links::Shared;
+use super::links::{Lent, Shared};
 use super::outflow::{Outflow, Stopped};
 use super::{joined, relaxed};
+use crate::clock;
 use crate::config::Limits;
 use crate::engine::Stream;
 use crate::http1::Parsed;
@@ -57,7 +58,9 @@ impl fmt::Debug for VirtualWorker {
 }
 
 impl VirtualWorker {
-    pub(super) fn new(sender: SendRequest<Bytes>, shared: Arc<Shared>, limits: &Limits) -> Self {
+    /// One on `lent`.
+    pub(in crate::engine) fn new(lent: Lent, limits: &Limits) -> Self {
+        let Lent { sender, shared } = lent;
         Self {
             request: Upload::Head(sender, Vec::new()),
             answer: RefCell::new(Download { head: None, to_head: false, inflow: Inflow::awaited() }),
@@ -131,6 +134,16 @@ impl Download {
         self.inflow.begin(head, delimiter, length, body);
         self.head = None;
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for VirtualWorker {
+    /// A stream that goes before its end is reset.
+    fn drop(&mut self) {
+        let Upload::Body(flow) = &self.request else { return };
+        if !(flow.is_over() && self.answer.get_mut().inflow.is_over()) {
+            self.shared.resets.note(clock::now());
+        }
     }
 }
 

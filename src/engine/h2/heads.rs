@@ -12,7 +12,7 @@ use crate::http1::{request, response};
 
 /// How a body that came as DATA frames is delimited in HTTP/1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Delimiter {
+pub(in crate::engine) enum Delimiter {
     /// There is no body, or the fields that were there say its length.
     Fields,
     /// Chunks.

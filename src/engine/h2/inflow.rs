@@ -12,14 +12,47 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use h2::RecvStream;
+use http::HeaderMap;
 use tokio::io::ReadBuf;
 
 use super::heads::{Delimiter, write_trailers};
 
+/// Where a message's data comes from.
+pub(in crate::engine) trait Source {
+    /// Why there is no more.
+    type Error;
+
+    /// The next data; `None` at the end.
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>>;
+
+    /// What stands behind the end of the data.
+    fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<HeaderMap>, Self::Error>>;
+
+    /// Gives window back for `count` bytes of the data that were taken.
+    fn release(&mut self, count: usize);
+}
+
+impl Source for RecvStream {
+    type Error = h2::Error;
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> {
+        RecvStream::poll_data(self, cx)
+    }
+
+    fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<HeaderMap>, h2::Error>> {
+        RecvStream::poll_trailers(self, cx)
+    }
+
+    fn release(&mut self, count: usize) {
+        // Fails only for more than was received.
+        let _ = self.flow_control().release_capacity(count);
+    }
+}
+
 /// A message's bytes on their way to a reader of HTTP/1.1.
-pub(super) struct Inflow {
+pub(in crate::engine) struct Inflow<S: Source = RecvStream> {
     /// `None` before the message has begun.
-    body: Option<RecvStream>,
+    body: Option<S>,
     delimiter: Delimiter,
     /// Bytes of ours that go before `data`.
     lead: Vec<u8>,
@@ -40,14 +73,14 @@ pub(super) struct Inflow {
     ended: bool,
 }
 
-impl Inflow {
+impl<S: Source> Inflow<S> {
     /// `head`, and behind it `body`.
-    pub(super) fn new(head: Vec<u8>, delimiter: Delimiter, length: Option<u64>, body: RecvStream) -> Self {
+    pub(in crate::engine) fn new(head: Vec<u8>, delimiter: Delimiter, length: Option<u64>, body: S) -> Self {
         Self { body: Some(body), delimiter, lead: head, left: length, ..Self::awaited() }
     }
 
     /// A message whose head is still to come.
-    pub(super) fn awaited() -> Self {
+    pub(in crate::engine) fn awaited() -> Self {
         Self {
             body: None,
             delimiter: Delimiter::Fields,
@@ -64,33 +97,38 @@ impl Inflow {
     }
 
     /// Bytes that go before everything else. Only when nothing is here.
-    pub(super) fn say(&mut self, bytes: Vec<u8>) {
+    pub(in crate::engine) fn say(&mut self, bytes: Vec<u8>) {
         (self.lead, self.lead_at) = (bytes, 0);
     }
 
     /// The awaited message.
-    pub(super) fn begin(
+    pub(in crate::engine) fn begin(
         &mut self,
         head: Vec<u8>,
         delimiter: Delimiter,
         length: Option<u64>,
-        body: RecvStream,
+        body: S,
     ) {
         *self = Self::new(head, delimiter, length, body);
     }
 
+    /// Where the data comes from, if the message has begun.
+    pub(in crate::engine) fn into_source(self) -> Option<S> {
+        self.body
+    }
+
     /// Whether everything was read.
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::engine) fn is_over(&self) -> bool {
         self.ended && !self.has_bytes()
     }
 
     /// Whether bytes are here.
-    pub(super) fn has_bytes(&self) -> bool {
+    pub(in crate::engine) fn has_bytes(&self) -> bool {
         self.lead_at < self.lead.len() || !self.data.is_empty() || !self.tail.is_empty()
     }
 
     /// Ready when bytes or the end are here.
-    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+    pub(in crate::engine) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         while !self.has_bytes() && !self.ended {
             if !self.gathered.is_empty() {
                 let data = self.gathered.split().freeze();
@@ -118,7 +156,7 @@ impl Inflow {
 
     /// Takes frames that wait out of the stream, though nobody reads; their window stays closed. Looks
     /// at no error: whoever reads will.
-    pub(super) fn gather(&mut self, cx: &mut Context<'_>) {
+    pub(in crate::engine) fn gather(&mut self, cx: &mut Context<'_>) {
         let Some(body) = &mut self.body else { return };
         while !self.data_ended {
             match body.poll_data(cx) {
@@ -153,11 +191,11 @@ impl Inflow {
     }
 
     /// Reads what is here, as much as fits; nothing at the end.
-    pub(super) fn poll_read(
+    pub(in crate::engine) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
-    ) -> Poll<Result<(), h2::Error>> {
+    ) -> Poll<Result<(), S::Error>> {
         let before = buf.filled().len();
         while buf.remaining() > 0 && !self.is_over() {
             match self.poll_ready(cx) {
@@ -190,13 +228,12 @@ impl Inflow {
 
     fn release(&mut self, count: usize) {
         if let Some(body) = &mut self.body {
-            // Fails only for more than was received.
-            let _ = body.flow_control().release_capacity(count);
+            body.release(count);
         }
     }
 }
 
 /// A stream that failed, for those who read or write its bytes.
-pub(super) fn broken(error: &h2::Error) -> io::Error {
+pub(in crate::engine) fn broken(error: &h2::Error) -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionReset, error.to_string())
 }

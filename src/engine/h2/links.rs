@@ -10,7 +10,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OnceCell;
 use tokio::task::{JoinSet, yield_now};
 
-use super::back::VirtualWorker;
+use super::resets::Resets;
 use super::{STREAM_WINDOW, header_list_max};
 use crate::clock;
 use crate::config::Limits;
@@ -57,13 +57,32 @@ struct Link {
 }
 
 /// What a connection and its streams know of each other.
-#[derive(Debug, Default)]
-pub(super) struct Shared {
+#[derive(Debug)]
+pub(in crate::engine) struct Shared {
     speaks_http1: AtomicBool,
     reads_no_more: AtomicBool,
+    /// What its streams may still cost it.
+    pub(in crate::engine) resets: Resets,
+    /// Streams that somebody needs.
+    pub(in crate::engine) needed: AtomicU32,
+}
+
+/// A connection on which a stream may be opened.
+pub(in crate::engine) struct Lent {
+    pub(in crate::engine) sender: SendRequest<Bytes>,
+    pub(in crate::engine) shared: Arc<Shared>,
 }
 
 impl Shared {
+    fn new() -> Self {
+        Self {
+            speaks_http1: AtomicBool::new(false),
+            reads_no_more: AtomicBool::new(false),
+            resets: Resets::new(clock::now()),
+            needed: AtomicU32::new(0),
+        }
+    }
+
     /// Whether the worker has answered in HTTP/1.
     pub(super) fn speaks_http1(&self) -> bool {
         self.speaks_http1.load(Ordering::Relaxed)
@@ -75,16 +94,16 @@ impl Links {
         Self { limits, entries: RefCell::default(), drivers: RefCell::default() }
     }
 
-    /// A stream to `worker`; `connect` makes the connection if there is none, and gives with it a
-    /// second handle of its socket.
+    /// A connection to `worker`; `connect` makes it if there is none, and gives with it a second handle of its
+    /// socket.
     ///
     /// # Errors
     /// Those of `connect`.
-    pub(in crate::engine) async fn stream<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    pub(in crate::engine) async fn lend<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         &self,
         worker: &Arc<Worker>,
         connect: impl AsyncFn() -> io::Result<(S, OwnedFd)>,
-    ) -> io::Result<VirtualWorker> {
+    ) -> io::Result<Lent> {
         loop {
             let cell = self.cell(worker);
             let is_new = !cell.initialized();
@@ -96,8 +115,13 @@ impl Links {
                 .await?;
             // A new one may have ended already: its stream will say why. One from before a freeze may be about to:
             // its worker's timers have expired.
-            if is_new || (link.freezes == clock::look() && link.is_alive().await) {
-                return Ok(VirtualWorker::new(link.sender.clone(), Arc::clone(&link.shared), &self.limits));
+            let is_fit = async || {
+                link.freezes == clock::look()
+                    && !link.shared.resets.is_worn(clock::now())
+                    && link.is_alive().await
+            };
+            if is_new || is_fit().await {
+                return Ok(Lent { sender: link.sender.clone(), shared: Arc::clone(&link.shared) });
             }
             self.forget(worker, &cell);
         }
@@ -135,7 +159,7 @@ impl Links {
         stream: S,
         socket: OwnedFd,
     ) -> io::Result<Link> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new());
         let stream = Socket { stream, has_spoken: false, shared: Arc::clone(&shared) };
         let (sender, connection) = Builder::new()
             .enable_push(false)

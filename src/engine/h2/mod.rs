@@ -12,11 +12,12 @@
 pub(super) mod back;
 mod budget;
 pub(super) mod front;
-mod heads;
-mod inflow;
+pub(super) mod heads;
+pub(super) mod inflow;
 pub(super) mod links;
 mod outflow;
 pub(super) mod preface;
+pub(super) mod resets;
 mod rewind;
 
 use std::borrow::Cow;
@@ -39,12 +40,12 @@ fn header_list_max(limits: &Limits) -> u32 {
 }
 
 /// Limits for a head that was judged before and has gained a line or two since.
-fn relaxed(limits: &Limits) -> Limits {
+pub(super) fn relaxed(limits: &Limits) -> Limits {
     Limits { head_bytes: limits.head_bytes + 1024, fields: FIELDS_MAX, ..*limits }
 }
 
 /// What was received of a head before, and what has come now; copied only if there was something.
-fn joined<'a>(before: &[u8], now: &'a [u8]) -> Cow<'a, [u8]> {
+pub(super) fn joined<'a>(before: &[u8], now: &'a [u8]) -> Cow<'a, [u8]> {
     match before {
         [] => Cow::Borrowed(now),
         before => Cow::Owned([before, now].concat()),

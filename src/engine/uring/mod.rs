@@ -29,6 +29,7 @@ use self::sockets::RingSockets;
 use self::stream::Ringed;
 use super::data_plane::Engine;
 use crate::config::{Limits, Protocol};
+use crate::proxy::Proxy;
 use crate::sys;
 use crate::telemetry::say;
 use crate::telemetry::stdout;
@@ -73,8 +74,8 @@ impl Engine for Uring {
         served
     }
 
-    fn dial(protocol: Protocol, limits: Limits) -> RingSockets {
-        RingSockets::new(protocol, limits)
+    fn dial(protocol: Protocol, limits: Limits, proxy: &Proxy) -> RingSockets {
+        RingSockets::new(protocol, limits, proxy)
     }
 
     fn listen(listener: TcpListener) -> io::Result<Self::Listener> {

@@ -13,11 +13,11 @@ use crate::config::{Limits, Protocol};
 use crate::engine::pipe::Pipe;
 use crate::engine::sockets::{Sockets, WorkerStream};
 use crate::engine::{Dial, Stream, unix};
+use crate::proxy::Proxy;
 use crate::upstream::pool::{Address, Worker};
 
 /// Opens sockets to workers.
 pub(in crate::engine) struct RingSockets {
-    protocol: Protocol,
     others: Sockets,
 }
 
@@ -31,9 +31,9 @@ pub(in crate::engine) enum RingStream {
 }
 
 impl RingSockets {
-    /// To workers that speak `protocol`.
-    pub(super) fn new(protocol: Protocol, limits: Limits) -> Self {
-        Self { protocol, others: Sockets::new(protocol, limits) }
+    /// To workers that speak `protocol`, or to the data planes of `proxy`.
+    pub(super) fn new(protocol: Protocol, limits: Limits, proxy: &Proxy) -> Self {
+        Self { others: Sockets::new(protocol, limits, proxy) }
     }
 }
 
@@ -42,7 +42,7 @@ impl Dial for RingSockets {
 
     async fn dial(&self, worker: &Arc<Worker>) -> io::Result<RingStream> {
         match &worker.address {
-            Address::Unix(path) if self.protocol != Protocol::Http2 && !worker.speaks_http2() => {
+            Address::Unix(path) if !self.others.shares_connections(worker) => {
                 unix::connect(path).map(|stream| RingStream::Unix(Ringed::new(stream)))
             }
             _ => self.others.dial(worker).await.map(RingStream::Other),

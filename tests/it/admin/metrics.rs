@@ -46,7 +46,10 @@ fn every_metric_of_the_table_is_scraped_and_no_other() {
         described.iter().map(|it| (*it).to_owned()).collect::<BTreeSet<_>>(),
         expected.into_iter().collect()
     );
-    for family in families::ALL {
+    // Those have samples in front of Noslate only (`noslate::control`).
+    let is_of_noslate =
+        |name: &str| name.starts_with("warmfront_function_") || name == "warmfront_plane_ready";
+    for family in families::ALL.iter().filter(|family| !is_of_noslate(family.name)) {
         let has_samples = text.text().lines().any(|line| {
             let name = line.split(['{', ' ']).next().unwrap_or_default();
             name.strip_prefix(family.name).is_some_and(|rest| matches!(rest, "" | "_bucket"))

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::Value;
 
-use crate::peers::{self, OutputArgs};
+use crate::peers::OutputArgs;
 use crate::report::Report;
 use crate::study::Study;
 
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &ReportArgs) -> io::Result<bool> {
     for file in others {
         report.merge(Report::read(file)?);
     }
-    peers::finish(&report, &args.output, old.as_ref())
+    args.output.finish(&report, old.as_ref())
 }
 
 /// Whether a file is a study: only those name the command they come from.

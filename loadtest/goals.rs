@@ -5,6 +5,7 @@
 
 use toml_edit::{DocumentMut, Item};
 
+use crate::noslate::fronts::DOCUMENTED;
 use crate::report::figures::mean_over_cells;
 use crate::report::{Footprint, Report, Sample};
 use crate::stats::median;
@@ -23,15 +24,36 @@ enum Aim {
     /// Geometric mean of those.
     Mean { peer: String },
     /// Latency in a cell against the best peer.
-    Latency { cell: String, quantile: Quantile },
+    Latency { cell: String, quantile: Figure },
+    /// In front of Noslate, against the documented front door.
+    Front { cell: String, figure: Figure },
     /// A figure of memory or start.
     Footprint { figure: String },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Quantile {
+enum Figure {
+    Cpu,
     P50,
     P99,
+}
+
+impl Figure {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "CPU",
+            Self::P50 => "p50",
+            Self::P99 => "p99",
+        }
+    }
+
+    fn of(self, sample: &Sample) -> f64 {
+        match self {
+            Self::Cpu => sample.cpu_us,
+            Self::P50 => sample.p50_us,
+            Self::P99 => sample.p99_us,
+        }
+    }
 }
 
 /// Everything that warmfront is held to.
@@ -94,8 +116,20 @@ impl Goals {
                         }
                         continue;
                     }
+                    "noslate" => {
+                        for (name, item) in item.as_table_like().into_iter().flat_map(|table| table.iter()) {
+                            let figure = match name {
+                                "cpu" => Figure::Cpu,
+                                "p99" => Figure::P99,
+                                _ => return Err(format!("goals: noslate has no figure `{name}`")),
+                            };
+                            let subject = Aim::Front { cell: key.into(), figure };
+                            goals.push(Goal { subject, limit: number(name, item)? });
+                        }
+                        continue;
+                    }
                     "mean" => vec![Aim::Mean { peer: key.into() }],
-                    "latency" => [Quantile::P50, Quantile::P99]
+                    "latency" => [Figure::P50, Figure::P99]
                         .map(|quantile| Aim::Latency { cell: key.into(), quantile })
                         .into(),
                     "footprint" => vec![Aim::Footprint { figure: key.into() }],
@@ -112,7 +146,14 @@ impl Goals {
     /// Every goal for every build in `report`, except those of cells that nobody asked for.
     pub(crate) fn judge(&self, report: &Report) -> Vec<Outcome> {
         let ours = report.ours();
-        let pairs = ours.iter().flat_map(|name| self.0.iter().map(move |goal| (*name, goal)));
+        // A mean is over the cells of those shares; in a report of other things there is none to miss.
+        let has_shares = self.0.iter().any(|goal| match &goal.subject {
+            Aim::Cpu { cell, .. } => report.cell(cell).is_some(),
+            _ => false,
+        });
+        let is_asked = |goal: &&Goal| has_shares || !matches!(goal.subject, Aim::Mean { .. });
+        let pairs =
+            ours.iter().flat_map(|name| self.0.iter().filter(is_asked).map(move |goal| (*name, goal)));
         pairs.filter_map(|(name, goal)| goal.judge(name, report)).collect()
     }
 }
@@ -139,10 +180,7 @@ impl Goal {
                 ("mean", format!("CPU / {peer}, {count} cells"), value, None)
             }
             Aim::Latency { cell, quantile } => {
-                let (name, figure): (&str, fn(&Sample) -> f64) = match quantile {
-                    Quantile::P50 => ("p50", |sample| sample.p50_us),
-                    Quantile::P99 => ("p99", |sample| sample.p99_us),
-                };
+                let (name, figure) = (quantile.name(), |sample: &Sample| quantile.of(sample));
                 let result = report.cell(cell)?;
                 let is_peer = |peer: &&str| !report.ours().contains(peer) && !peer.starts_with("relay");
                 let peers = report.names().into_iter().filter(is_peer);
@@ -153,6 +191,12 @@ impl Goal {
                 let ratio = result.ratio(subject, best, figure);
                 let quartiles = ratio.map(|ratio| (ratio.q1, ratio.q3));
                 (cell.as_str(), format!("{name} / {best}"), ratio.map(|ratio| ratio.median), quartiles)
+            }
+            Aim::Front { cell, figure } => {
+                let ratio = report.cell(cell)?.ratio(subject, DOCUMENTED, |sample| figure.of(sample));
+                let quartiles = ratio.map(|ratio| (ratio.q1, ratio.q3));
+                let what = format!("{} / {DOCUMENTED}", figure.name());
+                (cell.as_str(), what, ratio.map(|ratio| ratio.median), quartiles)
             }
             Aim::Footprint { figure } => {
                 if report.footprints.is_empty() {
@@ -204,6 +248,9 @@ mod tests {
                 }
                 Aim::Mean { peer } => assert!(peer.parse::<Kind>().is_ok()),
                 Aim::Latency { cell, .. } => assert!(cell.parse::<Cells>().is_ok()),
+                Aim::Front { cell, .. } => {
+                    assert!(crate::noslate::CELLS.iter().any(|known| known.name == cell))
+                }
                 Aim::Footprint { figure } => assert!(footprint_figure(&footprint, &figure).is_some()),
             }
         }
@@ -234,6 +281,16 @@ mod tests {
         let outcomes = goals.judge(&report);
         assert_eq!((outcomes[0].what.as_str(), outcomes[0].value), ("p50 / haproxy", Some(1.25)));
         assert_eq!((outcomes[1].what.as_str(), outcomes[1].verdict()), ("p99 / haproxy", "MISSED"));
+    }
+
+    #[test]
+    fn a_front_of_noslate_is_held_against_the_documented_one() {
+        let goals = Goals::parse("[noslate.invoke100]\ncpu = 0.35\np99 = 0.6\n[mean]\nnginx = 1").unwrap();
+        let report = report(&[("invoke100", &[("wf", &[3.0, 4.0, 5.0]), (DOCUMENTED, &[10.0; 3])])]);
+        let outcomes = goals.judge(&report);
+        let seen: Vec<_> = outcomes.iter().map(|outcome| (&outcome.what[..], outcome.verdict())).collect();
+        assert_eq!(seen, [("CPU / server.js", "MISSED"), ("p99 / server.js", "met")]);
+        assert!(Goals::parse("[noslate.invoke100]\np90 = 1").unwrap_err().contains("p90"));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod launch;
 mod load;
 mod machine;
 mod namespace;
+mod noslate;
 mod pace;
 mod pages;
 mod peer;
@@ -70,6 +71,8 @@ enum Command {
     Relay(relay::RelayArgs),
     /// Measure CPU per request of warmfront and its peers, in interleaved rounds, and judge it.
     Peers(Box<peers::PeersArgs>),
+    /// Measure what an invocation of a Noslate function costs warmfront and the documented front door.
+    Noslate(Box<noslate::NoslateArgs>),
     /// Start an app from nothing again and again, and say what each phase of a start takes.
     Cold(Box<cold::ColdArgs>),
     /// Measure an app directly, behind warmfront and behind other proxies: cold, warm and after a crash.
@@ -121,6 +124,7 @@ fn run(command: Command) -> io::Result<bool> {
             }
             until_signal(peers::run(&args))?.ok_or_else(interrupted)
         }
+        Command::Noslate(args) => until_signal(noslate::run(&args))?.ok_or_else(interrupted),
         Command::Cold(args) => cold::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Freeze(args) => freeze::run(&args),

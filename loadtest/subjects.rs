@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -337,11 +338,21 @@ pub(crate) fn free_address() -> io::Result<SocketAddr> {
 
 /// Waits until `process` accepts connections at `address`.
 pub(crate) fn await_accept(process: &mut Process, address: SocketAddr) -> Result<(), String> {
+    let connect = || TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok();
+    await_accepted(process, connect)
+}
+
+/// The same at a Unix socket.
+pub(crate) fn await_socket(process: &mut Process, socket: &Path) -> Result<(), String> {
+    await_accepted(process, || UnixStream::connect(socket).is_ok())
+}
+
+fn await_accepted(process: &mut Process, connect: impl Fn() -> bool) -> Result<(), String> {
     await_some(|| {
         if let Some(status) = process.ended() {
             return Some(Err(format!("ended with {status}: {}", process.last_words())));
         }
-        TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok().map(|_| Ok(()))
+        connect().then_some(Ok(()))
     })
     .unwrap_or_else(|| Err(format!("does not accept connections: {}", process.last_words())))
 }

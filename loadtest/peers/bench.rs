@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::peers::cells::{Cell, Setting};
-use crate::peers::{Congestion, Layout, PeersArgs};
+use crate::peers::{Congestion, Layout, PeersArgs, cpus};
 use crate::process::{Cpu, Process, command, output};
 use crate::progress::{Progress, say};
 use crate::report::{CellResult, Report, Sample};
@@ -17,9 +17,6 @@ const WORKERS: usize = 2;
 const SINGLE_SLOT_WORKERS: usize = 4;
 /// Longest single load run; the runs are meant to take about a second.
 const RUN_LIMIT: Duration = Duration::from_secs(120);
-/// Where the proxy and everything else run when pinned.
-const PROXY_CPU: u8 = 0;
-const REST_CPU: u8 = 1;
 
 /// Workers that run, and what the subjects in front of them are given.
 pub(crate) struct Bench<'a> {
@@ -42,9 +39,9 @@ impl<'a> Bench<'a> {
         deadline: Instant,
     ) -> io::Result<Self> {
         fs::create_dir_all(&stage.dir)?;
-        let is_pinned = args.layout == Layout::Pinned && setting != Setting::TwoThreads;
-        stage.cpu = is_pinned.then_some(PROXY_CPU);
-        let rest_cpu = is_pinned.then_some(REST_CPU);
+        let layout = if setting == Setting::TwoThreads { Layout::Shared } else { args.layout };
+        let (proxy_cpu, rest_cpu) = cpus(layout);
+        stage.cpu = proxy_cpu;
         let count = if setting == Setting::SingleSlots { SINGLE_SLOT_WORKERS } else { WORKERS };
         let workers = start_workers(&mut stage, count, rest_cpu).await?;
         Ok(Self { args, stage, rest_cpu, deadline, workers })

@@ -10,16 +10,18 @@ mod footprint;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
 use crate::goals::Goals;
 use crate::namespace::{self, AS_CHOSEN, AS_IT_COMES, CHOSEN};
+use crate::noslate::fronts::DOCUMENTED;
 use crate::peers::bench::Bench;
 use crate::peers::cells::{Cell, Cells, Setting};
 use crate::private_dir::PrivateDir;
-use crate::process::find_program;
+use crate::process::{Cpu, find_program};
 use crate::progress::say;
 use crate::report::html::page;
 use crate::report::sections::{Comparison, tables, to_markdown, to_text};
@@ -30,6 +32,9 @@ use crate::verdict;
 
 /// By how much CPU per request may get worse, unless told otherwise.
 const THRESHOLD: f64 = 0.08;
+/// Where the proxy and everything else run when pinned.
+const PROXY_CPU: u8 = 0;
+const REST_CPU: u8 = 1;
 
 /// Flags of `peers`.
 #[derive(Args, Clone, Debug)]
@@ -86,7 +91,22 @@ pub(crate) struct OutputArgs {
     pub(crate) shared: StudyOutput,
     /// Whose CPU is the unit of --compare.
     #[arg(long, default_value = "relay")]
-    pub(crate) against: Kind,
+    pub(crate) against: Reference,
+}
+
+/// Whose CPU can be the unit: a peer's, or the documented front door's of Noslate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reference(String);
+
+impl FromStr for Reference {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text != DOCUMENTED {
+            text.parse::<Kind>()?;
+        }
+        Ok(Self(text.to_owned()))
+    }
 }
 
 /// Which CPUs are whose.
@@ -105,6 +125,16 @@ pub(crate) enum Congestion {
     AsItComes,
     /// Cubic for everybody.
     Cubic,
+}
+
+impl OutputArgs {
+    /// Writes and judges a report.
+    ///
+    /// # Errors
+    /// A file cannot be read or written.
+    pub(crate) fn finish(&self, report: &Report, old: Option<&Report>) -> io::Result<bool> {
+        finish(report, &self.shared, &self.against.0, old)
+    }
 }
 
 impl PeersArgs {
@@ -185,29 +215,34 @@ pub(crate) async fn run(args: &PeersArgs) -> io::Result<bool> {
         footprint::measure(&kinds, &stage, &mut report).await?;
     }
     let is_complete = report.is_complete();
-    finish(&report, &args.output, old.as_ref()).map(|is_fine| is_fine && is_complete)
+    args.output.finish(&report, old.as_ref()).map(|is_fine| is_fine && is_complete)
 }
 
 /// Writes what was asked for. False if something got worse than in `old`, or nothing could be compared.
 ///
 /// # Errors
 /// A file cannot be written.
-pub(crate) fn finish(report: &Report, output: &OutputArgs, old: Option<&Report>) -> io::Result<bool> {
+pub(crate) fn finish(
+    report: &Report,
+    output: &StudyOutput,
+    against: &str,
+    old: Option<&Report>,
+) -> io::Result<bool> {
     let goals = Goals::ours().map_err(io::Error::other)?;
     let comparison = old.map(|old| Comparison {
-        against: output.against.name().to_owned(),
-        threshold: output.shared.threshold.unwrap_or(THRESHOLD),
-        changes: verdict::changes(old, report, output.against.name()),
+        against: against.to_owned(),
+        threshold: output.threshold.unwrap_or(THRESHOLD),
+        changes: verdict::changes(old, report, against),
     });
     let tables = tables(report, &goals, comparison.as_ref());
     io::stdout().lock().write_all(to_text(&tables).as_bytes())?;
-    if let Some(path) = &output.shared.json {
+    if let Some(path) = &output.json {
         fs::write(path, format!("{:#}\n", report.to_json()))?;
     }
-    if let Some(path) = &output.shared.markdown {
+    if let Some(path) = &output.markdown {
         fs::write(path, to_markdown(&tables))?;
     }
-    if let Some(path) = &output.shared.html {
+    if let Some(path) = &output.html {
         fs::write(path, page(report, &tables, &goals.judge(report)))?;
     }
     let Some(comparison) = comparison else { return Ok(true) };
@@ -264,7 +299,17 @@ fn facts(args: &PeersArgs) -> Vec<(String, String)> {
         .into()
 }
 
-fn check_pinning() -> io::Result<()> {
+/// The CPU of the proxy, and that of everybody else.
+pub(crate) fn cpus(layout: Layout) -> (Cpu, Cpu) {
+    let is_pinned = layout == Layout::Pinned;
+    (is_pinned.then_some(PROXY_CPU), is_pinned.then_some(REST_CPU))
+}
+
+/// Whether processes can be held to CPUs.
+///
+/// # Errors
+/// What is missing, and what measures without.
+pub(crate) fn check_pinning() -> io::Result<()> {
     let instead = "`--layout shared` measures without";
     if find_program("taskset").is_none() {
         let why = format!("pinning needs the program taskset (util-linux); {instead}");

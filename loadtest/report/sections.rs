@@ -1,6 +1,7 @@
 //! Which tables a report consists of: the same for terminal, Markdown and HTML.
 
 use crate::goals::{Goals, Outcome};
+use crate::noslate::fronts::DOCUMENTED;
 use crate::report::figures::mean_over_cells;
 use crate::report::table::{Field, Table, Tone};
 use crate::report::{CellResult, Missing, Report, Sample, SubjectFacts};
@@ -8,7 +9,8 @@ use crate::stats::{Spread, median};
 use crate::verdict::Change;
 
 /// Against whom ratios are shown, if they were measured.
-pub(crate) const REFERENCES: [&str; 5] = ["nginx", "haproxy", "haproxy-splice", "relay", "relay-splice"];
+pub(crate) const REFERENCES: [&str; 6] =
+    ["nginx", "haproxy", "haproxy-splice", "relay", "relay-splice", DOCUMENTED];
 
 /// A comparison with an older report.
 #[derive(Clone, Debug)]

@@ -5,10 +5,9 @@
 // is ours, in that shape, and kinder than the shape: it passes status and headers on, and an invocation that fails
 // does not end the process.
 //
-//   NOSLATED_WORKDIR=DIR node server.js
+//   NOSLATED_WORKDIR=DIR node server.js     answers /invoke/FUNCTION/and/what?ever
 //
 //   FC_SERVER_PORT             port (9000)
-//   NOSLATE_FUNCTION           function to invoke (echo)
 //   NOSLATE_CALLS_PER_CHANNEL  invocations after which a new connection is made (never). This client resets every
 //                              call that has ended; a data plane on Node 20 answers some 1000 resets with GOAWAY,
 //                              which fails whatever is in flight.
@@ -32,7 +31,6 @@ const definition = loader.loadSync('data.proto', {
 const { PushServer } = grpc.loadPackageDefinition(definition).noslated.data;
 
 const socket = path.join(process.env.NOSLATED_WORKDIR || '/.noslate/noslated', 'socks/dp-0.sock');
-const name = process.env.NOSLATE_FUNCTION || 'echo';
 const callsPerChannel = Number(process.env.NOSLATE_CALLS_PER_CHANNEL || Infinity);
 
 // Connections of one process would be shared, and no new one would be new.
@@ -58,12 +56,13 @@ function invoke(deadline) {
 
 const app = express();
 
-app.all('*', (req, res) => {
+// Express takes the prefix off `req.url`.
+app.use('/invoke/:name', (req, res) => {
   const deadline = Date.now() + TIMEOUT_MS;
   const call = invoke(deadline + GRACE_MS);
   call.write({
-    name,
-    url: req.originalUrl,
+    name: req.params.name,
+    url: req.url,
     method: req.method,
     headers: Object.entries(req.headers).map(([key, value]) => ({ key, value: String(value) })),
     requestId: req.headers['x-fc-request-id'] || 'unknown',

@@ -19,7 +19,7 @@ mod sheet;
 pub use services::services;
 pub use sheet::Judged;
 
-/// Where functions are invoked.
-pub const INVOKE: &str = "/noslated.data.PushServer/invoke";
+/// Where functions are invoked. The host is any: it is a Unix socket.
+pub const INVOKE: &str = "http://localhost/noslated.data.PushServer/invoke";
 /// Where services are.
-pub const INVOKE_SERVICE: &str = "/noslated.data.PushServer/invokeService";
+pub const INVOKE_SERVICE: &str = "http://localhost/noslated.data.PushServer/invokeService";

@@ -259,9 +259,8 @@ impl Context {
 #[derive(Debug)]
 struct Invocation {
     functions: Arc<Functions>,
-    /// Known before; others are when the function answers.
-    function: Option<Arc<Function>>,
-    name: Box<str>,
+    /// Known, or by its name: that is known from when the function answers.
+    function: Result<Arc<Function>, Box<str>>,
     began: Instant,
     is_cold: bool,
     /// Of an answer of a worker; 0 while there is none.
@@ -272,12 +271,11 @@ struct Invocation {
 
 impl Invocation {
     fn begin(functions: &Arc<Functions>, name: &str) -> Self {
-        let function = functions.find(name);
+        let function = functions.find(name).ok_or_else(|| name.into());
         Self {
             functions: Arc::clone(functions),
-            is_cold: function.as_ref().is_some_and(|function| function.is_cold()),
+            is_cold: function.as_ref().is_ok_and(|function| function.is_cold()),
             function,
-            name: name.into(),
             began: clock::now(),
             status: 0,
             refused: None,
@@ -293,10 +291,10 @@ impl Invocation {
             (Outcome::ClientGone, _) => Fate::Left,
         };
         let function = match self.function {
-            Some(function) => function,
+            Ok(function) => function,
             // Only a function that exists can have answered.
-            None if self.status != 0 => self.functions.learn(&self.name),
-            None => self.functions.others(),
+            Err(name) if self.status != 0 => self.functions.learn(&name),
+            Err(_) => self.functions.others(),
         };
         function.count(fate, now.saturating_duration_since(self.began), self.is_cold);
     }

@@ -15,7 +15,7 @@ pub(super) mod front;
 pub(super) mod heads;
 pub(super) mod inflow;
 pub(super) mod links;
-mod outflow;
+pub(super) mod outflow;
 pub(super) mod preface;
 pub(super) mod resets;
 mod rewind;

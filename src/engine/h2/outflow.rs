@@ -23,13 +23,52 @@ pub(super) struct Outflow {
 }
 
 /// Why no more can be written.
-pub(super) enum Stopped {
+pub(in crate::engine) enum Stopped {
     /// The stream failed, or its other side reset it.
     Stream(h2::Error),
     /// The other side takes no more.
     Closed,
     /// The bytes are no body that HTTP/2 could carry.
     Malformed,
+}
+
+/// What one turn has passed on.
+pub(in crate::engine) struct Passed {
+    /// Bytes taken from the writer.
+    pub(in crate::engine) taken: usize,
+    /// Whether that was all there was, and more will come.
+    pub(in crate::engine) is_all: bool,
+}
+
+/// Has `pass` take what the window of `flow`'s stream allows, for which `wanted` bytes of it are asked; waits while
+/// that is nothing.
+pub(in crate::engine) fn poll_pass<F>(
+    flow: &mut F,
+    stream: impl Fn(&mut F) -> &mut SendStream<Bytes>,
+    cx: &mut Context<'_>,
+    wanted: usize,
+    pass: impl Fn(&mut F, usize) -> Result<Passed, Stopped>,
+) -> Poll<Result<usize, Stopped>> {
+    loop {
+        let mut room = stream(flow).capacity();
+        if room < wanted {
+            stream(flow).reserve_capacity(wanted);
+            room = stream(flow).capacity();
+        }
+        let Passed { taken, is_all } = pass(flow, room)?;
+        if is_all {
+            // Window that was reserved for framing belongs to the connection's other streams.
+            stream(flow).reserve_capacity(0);
+        }
+        if taken > 0 {
+            return Poll::Ready(Ok(taken));
+        }
+        match ready!(stream(flow).poll_capacity(cx)) {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Poll::Ready(Err(Stopped::Stream(error))),
+            None => return Poll::Ready(Err(Stopped::Closed)),
+        }
+    }
 }
 
 impl Outflow {
@@ -52,26 +91,16 @@ impl Outflow {
         if self.ended {
             return Poll::Ready(Err(Stopped::Malformed));
         }
-        loop {
-            let mut room = self.stream.capacity();
-            if room < input.len() {
-                self.stream.reserve_capacity(input.len());
-                room = self.stream.capacity();
-            }
-            let taken = self.pass(input, room)?;
-            if taken == input.len() && !self.ended {
-                // Window that was reserved for framing belongs to the connection's other streams.
-                self.stream.reserve_capacity(0);
-            }
-            if taken > 0 {
-                return Poll::Ready(Ok(taken));
-            }
-            match ready!(self.stream.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Poll::Ready(Err(Stopped::Stream(error))),
-                None => return Poll::Ready(Err(Stopped::Closed)),
-            }
-        }
+        poll_pass(
+            self,
+            |flow| &mut flow.stream,
+            cx,
+            input.len(),
+            |flow, room| {
+                let taken = flow.pass(input, room)?;
+                Ok(Passed { taken, is_all: taken == input.len() && !flow.ended })
+            },
+        )
     }
 
     fn pass(&mut self, input: &[u8], room: usize) -> Result<usize, Stopped> {

@@ -9,7 +9,7 @@ use h2::client::ResponseFuture;
 use http::HeaderMap;
 
 use crate::engine::h2::inflow::Source;
-use crate::noslate::fault::{FaultKind, PlaneError, PlaneFault};
+use crate::noslate::fault::{FaultKind, PlaneError};
 use crate::noslate::reply::{Messages, Said};
 use crate::noslate::wire::Malformed;
 
@@ -47,15 +47,6 @@ impl Broken {
             4 => FaultKind::TooLate,
             status => FaultKind::Grpc(status),
         })
-    }
-
-    /// What it means. `tells`: whether clients may read what was said.
-    pub(super) fn fault(&self, tells: bool) -> Option<PlaneFault> {
-        match self {
-            Self::Stream(_) => None,
-            Self::Error(error) => Some(PlaneFault::of(error, tells)),
-            Self::Fault(kind) => Some(PlaneFault::new(*kind)),
-        }
     }
 }
 

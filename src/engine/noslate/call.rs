@@ -17,7 +17,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::answer::{Answer, Broken};
 use super::undertaker::{Abandoned, Left, Remains};
-use super::upload::{Stopped, Upload};
+use super::upload::Upload;
 use crate::clock::{self, Timer};
 use crate::config::noslate::Target;
 use crate::config::{Limits, Noslate};
@@ -26,6 +26,7 @@ use crate::engine::departure::CONTINUE;
 use crate::engine::h2::heads::Delimiter;
 use crate::engine::h2::inflow::{Inflow, broken};
 use crate::engine::h2::links::{Lent, Shared};
+use crate::engine::h2::outflow::Stopped;
 use crate::engine::h2::{joined, relaxed};
 use crate::http1::Parsed;
 use crate::http1::body::Body;
@@ -127,7 +128,7 @@ impl Call {
             Err(refused) => return Err(io::Error::new(io::ErrorKind::InvalidData, refused.to_string())),
         };
         let chosen = choose(&self.noslate, &bytes, &judged).ok_or_else(|| failure(FaultKind::NoTarget))?;
-        let path = match &chosen.target {
+        let place = match &chosen.target {
             Target::Function(_) => INVOKE,
             Target::Service(_) => INVOKE_SERVICE,
         };
@@ -143,7 +144,7 @@ impl Call {
         let timeout = self.noslate.timeout;
         let wall = clock::unix_ms() as f64 + timeout.as_secs_f64() * 1e3;
         let message = first_message(&self.noslate, &chosen, &bytes, &judged, wall, first_piece);
-        let opened = sender.send_request(call_to(path), false).and_then(|(response, mut stream)| {
+        let opened = sender.send_request(call_to(place), false).and_then(|(response, mut stream)| {
             stream.send_data(message.into(), is_whole)?;
             Ok((response, stream))
         });
@@ -174,21 +175,18 @@ impl Call {
 
     /// What reading gives that met `error`.
     fn failed(&self, error: &Broken) -> io::Error {
-        match error.fault(self.noslate.shows_errors) {
-            Some(mut fault) => {
-                let is_ours = || self.name.as_deref().is_some_and(|name| self.functions.is_profiled(name));
-                if fault.kind == FaultKind::Unknown && is_ours() {
-                    // A plane that has come back is about to be told.
-                    fault.kind = FaultKind::NotYet;
-                }
-                self.refused.set(fault.kind.is_refusal());
-                io::Error::other(fault)
-            }
-            None => match error {
-                Broken::Stream(error) => io::Error::new(io::ErrorKind::ConnectionReset, error.clone()),
-                Broken::Error(_) | Broken::Fault(_) => io::ErrorKind::ConnectionAborted.into(),
-            },
+        let mut fault = match error {
+            Broken::Stream(text) => return io::Error::new(io::ErrorKind::ConnectionReset, text.clone()),
+            Broken::Error(error) => PlaneFault::of(error, self.noslate.shows_errors),
+            Broken::Fault(kind) => PlaneFault::new(*kind),
+        };
+        let is_ours = || self.name.as_deref().is_some_and(|name| self.functions.is_profiled(name));
+        if fault.kind == FaultKind::Unknown && is_ours() {
+            // A plane that has come back is about to be told.
+            fault.kind = FaultKind::NotYet;
         }
+        self.refused.set(fault.kind.is_refusal());
+        io::Error::other(fault)
     }
 }
 
@@ -197,14 +195,11 @@ fn failure(kind: FaultKind) -> io::Error {
 }
 
 /// What opens a call.
-fn call_to(path: &'static str) -> Http2Request<()> {
+fn call_to(place: &'static str) -> Http2Request<()> {
     let mut request = Http2Request::new(());
     *request.method_mut() = Method::POST;
     *request.version_mut() = Version::HTTP_2;
-    *request.uri_mut() = http::Uri::from_static(match path {
-        INVOKE => "http://localhost/noslated.data.PushServer/invoke",
-        _ => "http://localhost/noslated.data.PushServer/invokeService",
-    });
+    *request.uri_mut() = http::Uri::from_static(place);
     let fields = request.headers_mut();
     for (name, value) in
         [("content-type", "application/grpc"), ("te", "trailers"), ("grpc-timeout", REAPED_AFTER)]

@@ -1,12 +1,14 @@
 //! A request's body, as messages of a call.
 
 use std::ops::Range;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::SendStream;
 
+use crate::engine::h2::outflow::{Passed, Stopped, poll_pass};
 use crate::http1::body::Body;
+use crate::http1::chunked::Part;
 use crate::noslate::request::{PIECE_MAX, body_message};
 use crate::noslate::wire::BODY_HEAD_MAX;
 
@@ -15,16 +17,6 @@ pub(super) struct Upload {
     stream: SendStream<Bytes>,
     body: Body,
     has_ended: bool,
-}
-
-/// Why no more can be written.
-pub(super) enum Stopped {
-    /// The stream or its connection failed.
-    Stream(h2::Error),
-    /// The plane takes no more.
-    Closed,
-    /// More came than the request has.
-    Malformed,
 }
 
 impl Upload {
@@ -47,34 +39,24 @@ impl Upload {
         if self.has_ended {
             return Poll::Ready(Err(Stopped::Malformed));
         }
-        loop {
-            let wanted = input.len().min(PIECE_MAX) + BODY_HEAD_MAX;
-            let mut room = self.stream.capacity();
-            if room < wanted {
-                self.stream.reserve_capacity(wanted);
-                room = self.stream.capacity();
-            }
-            let taken = self.pass(input, room.saturating_sub(BODY_HEAD_MAX).min(PIECE_MAX))?;
-            if taken == input.len() && !self.has_ended {
-                // Window that was reserved for framing belongs to the connection's other streams.
-                self.stream.reserve_capacity(0);
-            }
-            if taken > 0 {
-                return Poll::Ready(Ok(taken));
-            }
-            match ready!(self.stream.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Poll::Ready(Err(Stopped::Stream(error))),
-                None => return Poll::Ready(Err(Stopped::Closed)),
-            }
-        }
+        let wanted = input.len().min(PIECE_MAX) + BODY_HEAD_MAX;
+        poll_pass(
+            self,
+            |upload| &mut upload.stream,
+            cx,
+            wanted,
+            |upload, room| {
+                let taken = upload.pass(input, room.saturating_sub(BODY_HEAD_MAX).min(PIECE_MAX))?;
+                Ok(Passed { taken, is_all: taken == input.len() && !upload.has_ended })
+            },
+        )
     }
 
     fn pass(&mut self, input: &[u8], room: usize) -> Result<usize, Stopped> {
         let mut ranges: Vec<Range<usize>> = Vec::new();
         let taken = self.body.take_at_most(input, room, |part, range| {
             // Calls have no trailers.
-            if part == crate::http1::chunked::Part::Data && !range.is_empty() {
+            if part == Part::Data && !range.is_empty() {
                 ranges.push(range);
             }
         });

@@ -70,6 +70,7 @@ pub struct Planes {
     /// `None` where somebody else looks after it.
     control: Option<Condition>,
     publisher: Publisher,
+    published: Vec<WorkerId>,
     census: (Census, watch::Receiver<Members>),
     states: watch::Sender<States>,
     suspicion: Arc<Notify>,
@@ -152,6 +153,7 @@ impl Planes {
             profiles,
             functions,
             publisher,
+            published: Vec::new(),
             census: Census::new(),
             states: watch::Sender::new(Arc::from([])),
             suspicion,
@@ -340,9 +342,15 @@ impl Planes {
         self.publish();
     }
 
-    fn publish(&self) {
+    /// Most news changes nothing for requests: then nobody is told.
+    fn publish(&mut self) {
         let ready = self.seats.iter().filter(|seat| self.are_known && seat.state.is_there());
-        self.publisher.publish(ready.map(|seat| Arc::clone(&seat.worker)).collect());
+        let ready: Vec<_> = ready.map(|seat| Arc::clone(&seat.worker)).collect();
+        let ids: Vec<_> = ready.iter().map(|worker| worker.id).collect();
+        if ids != self.published {
+            self.published = ids;
+            self.publisher.publish(ready);
+        }
     }
 
     fn all_states(&self) -> States {

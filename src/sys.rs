@@ -5,24 +5,30 @@
 //! raw calls over a wrapper crate keeps the number of doors visible.
 #![allow(unsafe_code)]
 
-use std::ffi::{CString, OsStr, OsString, c_char, c_int};
+use std::ffi::{CString, OsStr, c_int};
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::ptr;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::ExitStatus;
 use std::sync::{Arc, OnceLock};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+mod file;
+pub mod notify;
+mod peek;
 mod signal;
-pub use signal::{CONT, STOP, signal};
+mod spawn;
+pub use file::{gains_privileges, is_noexec};
+pub use peek::{Peek, has_ended, has_left, peek};
+pub use signal::{CONT, QUIT, STOP, signal};
+pub use spawn::{Inherited, Program, reserve, spawn, spawn_asking};
 
 /// Asks a process to end.
 pub const TERM: i32 = libc::SIGTERM;
@@ -37,132 +43,6 @@ pub const ELOOP: i32 = libc::ELOOP;
 
 /// The `errno` of a write whose reader is gone.
 pub const EPIPE: i32 = libc::EPIPE;
-
-/// What to execute, complete: nothing is searched, inherited or expanded any more.
-#[derive(Clone, Debug)]
-pub struct Program {
-    /// The file to execute; relative to `cwd` if not absolute. Never searched in `PATH`.
-    pub path: PathBuf,
-    /// Arguments, the program's own name first.
-    pub argv: Vec<OsString>,
-    /// The whole environment.
-    pub env: Vec<(OsString, OsString)>,
-    /// Working directory; ours if `None`.
-    pub cwd: Option<PathBuf>,
-}
-
-/// Starts `program` in its own process group, stdin empty, stdout and stderr piped.
-///
-/// The child dies by SIGKILL when the *thread* that called this ends (that is how
-/// Linux counts parents here), so call it from a thread that lives as long as the
-/// workers shall. The file-descriptor limit is the one from before [`raise_fd_limit`].
-///
-/// The child must be reaped with [`reap_all`] on the same thread, or waited for.
-///
-/// # Errors
-/// What the kernel answered to fork, chdir or execve; a NUL byte in a string is
-/// `InvalidInput`. No shell takes over when the kernel does not know the format
-/// (glibc's `execvp` would do that, musl's would not).
-pub fn spawn(program: &Program) -> io::Result<Child> {
-    spawn_as_child_of(program, std::process::id())
-}
-
-fn spawn_as_child_of(program: &Program, parent: u32) -> io::Result<Child> {
-    let image = Image::new(program)?;
-    let fd_limit = ORIGINAL_FD_LIMIT.get().copied();
-    let mut command = Command::new(&program.path);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    if let Some(cwd) = &program.cwd {
-        command.current_dir(cwd);
-    }
-    // WHY: only a hook between fork and exec can arm the parent-death signal and
-    // call execve itself instead of std's execvp.
-    // SAFETY: the hook allocates nothing, takes no lock and makes only
-    // async-signal-safe calls; all strings were made before the fork.
-    unsafe {
-        command.pre_exec(move || {
-            tie_to_parent(parent)?;
-            reset_signals()?;
-            if let Some(limit) = fd_limit {
-                set_fd_limit(&limit)?;
-            }
-            Err(image.exec())
-        });
-    }
-    command.spawn()
-}
-
-/// Makes the calling process die by SIGKILL with the thread that forked it.
-fn tie_to_parent(parent: u32) -> io::Result<()> {
-    // WHY: a worker must not outlive a sidecar that was killed and could not stop it.
-    // SAFETY: prctl with this option reads one integer and touches no memory of ours.
-    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::c_ulong::from(libc::SIGKILL.unsigned_abs())) })?;
-    // WHY: a parent that died before the line above sends no signal any more.
-    // SAFETY: getppid cannot fail and has no arguments.
-    let now = unsafe { libc::getppid() };
-    if now.unsigned_abs() == parent { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
-}
-
-/// No signal blocked, SIGPIPE fatal again: what a program expects at its start.
-fn reset_signals() -> io::Result<()> {
-    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
-    // WHY: a signal mask survives exec; a worker that inherits one cannot be stopped by TERM.
-    // SAFETY: sigemptyset initialises the set it is given, which is ours.
-    check(unsafe { libc::sigemptyset(none.as_mut_ptr()) })?;
-    // WHY: see above.
-    // SAFETY: `none` was initialised by sigemptyset; the old mask is not asked for.
-    check(unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut()) })?;
-    // WHY: std ignores SIGPIPE in us, and "ignored" survives exec.
-    // SAFETY: SIG_DFL installs no handler; SIGPIPE is a valid signal.
-    if unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) } == libc::SIG_ERR {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
-}
-
-/// The three arguments of execve, made before the fork because nothing may allocate after it.
-struct Image {
-    path: CString,
-    argv: Vec<*const c_char>,
-    env: Vec<*const c_char>,
-    /// Owns what `argv` and `env` point to; never touched again.
-    _strings: Vec<CString>,
-}
-
-// WHY: `pre_exec` wants a hook that is Send and Sync; raw pointers are neither by themselves.
-// SAFETY: the pointers lead into `_strings`, whose heap bytes move with nobody and are never written.
-unsafe impl Send for Image {}
-// WHY: see above.
-// SAFETY: see above; sharing it only reads.
-unsafe impl Sync for Image {}
-
-impl Image {
-    fn new(program: &Program) -> io::Result<Self> {
-        let argv = program.argv.iter().map(|word| c_string(word)).collect::<io::Result<Vec<_>>>()?;
-        let env = program.env.iter().map(|(name, value)| {
-            let mut pair = name.clone();
-            pair.push("=");
-            pair.push(value);
-            c_string(&pair)
-        });
-        let env = env.collect::<io::Result<Vec<_>>>()?;
-        let end = std::iter::once(ptr::null());
-        Ok(Self {
-            path: c_string(program.path.as_os_str())?,
-            argv: argv.iter().map(|word| word.as_ptr()).chain(end.clone()).collect(),
-            env: env.iter().map(|pair| pair.as_ptr()).chain(end).collect(),
-            _strings: argv.into_iter().chain(env).collect(),
-        })
-    }
-
-    /// Becomes the program; returns only if the kernel refused.
-    fn exec(&self) -> io::Error {
-        // WHY: std's own exec asks a shell to run what the kernel refuses; we want the refusal.
-        // SAFETY: `path` ends in NUL; both lists end in a null pointer and their strings live in `self`.
-        unsafe { libc::execve(self.path.as_ptr(), self.argv.as_ptr(), self.env.as_ptr()) };
-        io::Error::last_os_error()
-    }
-}
 
 fn c_string(text: &OsStr) -> io::Result<CString> {
     CString::new(text.as_bytes())
@@ -237,62 +117,6 @@ pub fn kill_group(leader: i32, signal: i32) -> io::Result<()> {
 /// Whether any process, zombies included, is left in the group.
 pub fn group_exists(leader: i32) -> bool {
     kill_group(leader, 0).is_ok()
-}
-
-/// What waits in a socket's receive queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peek {
-    /// Nothing: the peer is there and silent.
-    Quiet,
-    /// At least one byte.
-    Data,
-    /// The peer closed its sending side.
-    Eof,
-}
-
-/// Looks whether bytes or the end wait on a connected stream socket; takes nothing, never waits.
-///
-/// # Errors
-/// What recv(2) says, ECONNRESET above all; "nothing there" is no error.
-pub fn peek(socket: BorrowedFd<'_>) -> io::Result<Peek> {
-    let mut byte = 0_u8;
-    loop {
-        // WHY: std's peek waits on a blocking socket and does not exist for Unix sockets.
-        // SAFETY: `byte` is a valid place for the one byte asked for; the fd is open while borrowed.
-        let got = unsafe {
-            libc::recv(socket.as_raw_fd(), (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT)
-        };
-        match got {
-            0 => return Ok(Peek::Eof),
-            1.. => return Ok(Peek::Data),
-            _ => {}
-        }
-        let error = io::Error::last_os_error();
-        match error.kind() {
-            io::ErrorKind::WouldBlock => return Ok(Peek::Quiet),
-            io::ErrorKind::Interrupted => {}
-            _ => return Err(error),
-        }
-    }
-}
-
-/// Whether the peer of a connected stream socket has finished sending, bytes that are still unread aside.
-pub fn has_ended(socket: BorrowedFd<'_>) -> bool {
-    let mut asked = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
-    // WHY: an end behind unread bytes shows in no read; std has no poll.
-    // SAFETY: one valid pollfd is passed with the count 1; a zero timeout never waits.
-    let count = unsafe { libc::poll(&raw mut asked, 1, 0) };
-    count == 1 && asked.revents != 0
-}
-
-/// Whether the peer of a connected stream socket is gone in both directions. A Unix socket knows as soon
-/// as the peer has closed; TCP learns it only from an answer to what it sends.
-pub fn has_left(socket: BorrowedFd<'_>) -> bool {
-    let mut asked = libc::pollfd { fd: socket.as_raw_fd(), events: 0, revents: 0 };
-    // WHY: no read tells a closed peer from one that has only finished sending; std has no poll.
-    // SAFETY: one valid pollfd is passed with the count 1; a zero timeout never waits.
-    let count = unsafe { libc::poll(&raw mut asked, 1, 0) };
-    count == 1 && asked.revents & (libc::POLLHUP | libc::POLLERR) != 0
 }
 
 /// What is one open descriptor for its whole life, which nobody who borrows it can close or replace.
@@ -448,86 +272,11 @@ fn check(answer: c_int) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::io::{Read, Write};
     use std::os::fd::AsFd;
-    use std::os::unix::fs::PermissionsExt;
-    use std::os::unix::net::UnixStream;
 
+    use super::spawn::tests::program;
     use super::*;
-
-    fn program(words: &[&str]) -> Program {
-        Program {
-            path: PathBuf::from(words[0]),
-            argv: words.iter().map(OsString::from).collect(),
-            env: vec![("GREETING".into(), "a=b".into())],
-            cwd: Some(PathBuf::from("/")),
-        }
-    }
-
-    fn output(mut child: Child) -> String {
-        let mut text = String::new();
-        child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-        child.wait().unwrap();
-        text
-    }
-
-    #[test]
-    fn a_child_gets_exactly_the_arguments_environment_and_directory_given() {
-        let child = spawn(&program(&["/bin/sh", "-c", "echo $0 $1 $GREETING $HOME $PWD", "zero", "{one}"]));
-        assert_eq!(output(child.unwrap()), "zero {one} a=b /\n");
-    }
-
-    #[test]
-    fn a_child_dies_with_the_thread_that_started_it() {
-        let mut child =
-            std::thread::spawn(|| spawn(&program(&["/bin/sleep", "600"])).unwrap()).join().unwrap();
-        assert_eq!(child.wait().unwrap().signal(), Some(KILL));
-    }
-
-    #[test]
-    fn a_child_whose_parent_is_gone_already_does_not_start() {
-        let error = spawn_as_child_of(&program(&["/bin/true"]), 1).unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::ESRCH));
-    }
-
-    #[test]
-    fn a_child_starts_with_no_signal_blocked_and_pipe_not_ignored_in_a_group_of_its_own() {
-        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-        // WHY: the mask of this thread must differ from the default for the test to mean anything.
-        // SAFETY: sigemptyset initialises the set; the later calls read it; the old mask is not asked for.
-        unsafe {
-            libc::sigemptyset(set.as_mut_ptr());
-            libc::sigaddset(set.as_mut_ptr(), libc::SIGTERM);
-            libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), ptr::null_mut());
-        }
-        let child = spawn(&program(&["/bin/cat", "/proc/self/status", "/proc/self/stat"])).unwrap();
-        let pid = child.id().to_string();
-        let text = output(child);
-        let mask = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-            u64::from_str_radix(line.trim(), 16).unwrap()
-        };
-        assert_eq!(mask("SigBlk:"), 0);
-        assert_eq!(mask("SigIgn:") & (1 << (libc::SIGPIPE - 1)), 0);
-        assert_eq!(text.lines().last().unwrap().split(' ').nth(4), Some(pid.as_str()), "its own group");
-    }
-
-    #[test]
-    fn no_shell_runs_what_the_kernel_refuses() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("no-shebang");
-        fs::write(&path, "echo a shell ran me\n").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        let error = loop {
-            // Another test that forks right now holds our file open for writing for a moment.
-            match spawn(&program(&[path.to_str().unwrap()])).unwrap_err() {
-                busy if busy.kind() == io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
-                error => break error,
-            }
-        };
-        assert_eq!(error.raw_os_error(), Some(ENOEXEC));
-    }
 
     #[test]
     fn a_group_is_killed_whole_and_dangerous_numbers_are_refused() {
@@ -546,30 +295,6 @@ mod tests {
     }
 
     #[test]
-    fn peeking_takes_nothing_and_knows_silence_data_and_the_end() {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
-        assert_eq!(peek(ours.as_fd()).unwrap(), Peek::Quiet);
-        theirs.write_all(b"x").unwrap();
-        assert_eq!(peek(ours.as_fd()).unwrap(), Peek::Data);
-        assert_eq!(peek(ours.as_fd()).unwrap(), Peek::Data);
-        drop(theirs);
-        (&ours).read_exact(&mut [0]).unwrap();
-        assert_eq!(peek(ours.as_fd()).unwrap(), Peek::Eof);
-    }
-
-    #[test]
-    fn an_end_behind_unread_bytes_is_seen() {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
-        theirs.write_all(b"x").unwrap();
-        assert!(!has_ended(ours.as_fd()) && !has_left(ours.as_fd()));
-        assert_eq!(untaken(ours.as_fd()), 0);
-        theirs.shutdown(std::net::Shutdown::Write).unwrap();
-        assert!(has_ended(ours.as_fd()) && !has_left(ours.as_fd()));
-        drop(theirs);
-        assert!(has_left(ours.as_fd()));
-    }
-
-    #[test]
     fn a_pipe_says_what_was_not_read_and_its_end_is_no_byte() {
         let ((one, mut writer), (other, _open)) = (io::pipe().unwrap(), io::pipe().unwrap());
         let watch = PipeWatch::new([one.as_fd(), other.as_fd()]).unwrap();
@@ -585,15 +310,5 @@ mod tests {
         assert_eq!(look(), (false, 0));
         drop(one);
         assert!(!watch.any_readable(), "whoever reads them may close them");
-    }
-
-    #[test]
-    fn the_fd_limit_rises_for_us_and_not_for_children() {
-        let soft = "echo $(ulimit -Sn)";
-        let before = output(spawn(&program(&["/bin/sh", "-c", soft])).unwrap());
-        let raised = raise_fd_limit().unwrap();
-        let hard = output(spawn(&program(&["/bin/sh", "-c", "echo $(ulimit -Hn)"])).unwrap());
-        assert_eq!(hard.trim(), raised.to_string());
-        assert_eq!(output(spawn(&program(&["/bin/sh", "-c", soft])).unwrap()), before);
     }
 }

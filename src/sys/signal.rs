@@ -7,6 +7,8 @@ use std::io;
 
 use super::check;
 
+/// Asks a process to end when it is done with what it does, where it knows that (php-fpm).
+pub const QUIT: i32 = libc::SIGQUIT;
 /// Stops a process where it is; it cannot refuse.
 pub const STOP: i32 = libc::SIGSTOP;
 /// Lets a stopped process go on.

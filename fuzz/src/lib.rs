@@ -12,6 +12,7 @@ mod differential;
 mod heads;
 mod ours;
 mod peers;
+mod php;
 mod plane;
 pub mod reasons;
 mod reference;
@@ -23,6 +24,7 @@ use chance::Chance;
 pub use connection::connection;
 pub use differential::{differential, differential_response};
 pub use heads::{request_head, response_head, rewrite};
+pub use php::php_answer;
 pub use plane::plane_answer;
 use reference::Ends;
 use warmfront::http1::framing::Framing;
@@ -31,7 +33,7 @@ use warmfront::http1::framing::Framing;
 pub type Target = fn(&[u8]);
 
 /// All targets by name; the names of the folders in `corpus/`.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("request_head", request_head),
     ("response_head", response_head),
     ("chunked", chunked),
@@ -40,6 +42,7 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("differential_response", differential_response),
     ("rewrite", rewrite),
     ("plane_answer", plane_answer),
+    ("php_answer", php_answer),
 ];
 
 /// Inputs of the response targets that begin so answer a HEAD request.

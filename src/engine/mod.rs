@@ -13,6 +13,7 @@ mod departure;
 mod epoll;
 mod errand;
 mod exchange;
+mod fastcgi;
 mod h2;
 mod noslate;
 mod pace;

@@ -24,6 +24,7 @@ use super::plane::Plane;
 use super::response::{ResponseBytes, Step};
 use super::{Dial, Stream};
 use crate::config::units::period_text;
+use crate::fastcgi::fault::PhpFault;
 use crate::http1::body::Body;
 use crate::http1::framing::Framing;
 use crate::http1::request::Request;
@@ -441,8 +442,12 @@ impl<C: Stream, D: Dial> Relay<'_, '_, C, D> {
 /// Why a worker's connection gave no answer.
 fn cause_of(error: Option<io::Error>) -> Cause {
     let Some(error) = error else { return Cause::Closed };
-    match error.downcast::<PlaneFault>() {
-        Ok(fault) => Cause::Plane(fault),
+    let error = match error.downcast::<PlaneFault>() {
+        Ok(fault) => return Cause::Plane(fault),
+        Err(error) => error,
+    };
+    match error.downcast::<PhpFault>() {
+        Ok(fault) => Cause::Php(fault),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Cause::Protocol(error),
         Err(_) => Cause::Closed,
     }

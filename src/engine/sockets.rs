@@ -11,6 +11,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::fastcgi::FastCgi;
+use super::fastcgi::site::Site;
 use super::h2::back::VirtualWorker;
 use super::h2::links::Links;
 use super::noslate::Calls;
@@ -31,6 +33,8 @@ pub(super) struct Sockets {
     links: Links,
     /// What makes calls of streams, where data planes answer.
     calls: Option<Calls>,
+    /// What is served, where php-fpm answers.
+    site: Option<Arc<Site>>,
 }
 
 /// A connection to a worker.
@@ -44,6 +48,8 @@ pub(super) enum WorkerStream {
     Http2(Box<VirtualWorker>),
     /// One call of a data plane.
     Call(Box<Call>),
+    /// FastCGI over one of the first two.
+    Php(Box<FastCgi<WorkerStream>>),
 }
 
 impl Sockets {
@@ -53,11 +59,18 @@ impl Sockets {
             let functions = proxy.functions.clone().unwrap_or_default();
             Calls::new(Arc::clone(noslate), functions, limits)
         });
-        Self { protocol, limits, links: Links::new(limits), calls }
+        let site = proxy.php.clone().map(|php| Arc::new(Site::new(php, &limits)));
+        Self { protocol, limits, links: Links::new(limits), calls, site }
+    }
+
+    /// Whether a connection to `worker` is a socket and nothing more.
+    #[cfg(all(target_os = "linux", feature = "uring"))]
+    pub(super) fn are_plain(&self, worker: &Worker) -> bool {
+        self.site.is_none() && !self.shares_connections(worker)
     }
 
     /// Whether `worker` has one connection for all its requests.
-    pub(super) fn shares_connections(&self, worker: &Worker) -> bool {
+    fn shares_connections(&self, worker: &Worker) -> bool {
         matches!(self.protocol, Protocol::Http2 | Protocol::Noslate) || worker.speaks_http2()
     }
 }
@@ -70,6 +83,10 @@ impl Dial for Sockets {
             Address::Unix(path) => UnixSocket::connect(path).map(WorkerStream::Unix),
             Address::Tcp(address) => dial_tcp(*address).await,
         };
+        if let Some(site) = &self.site {
+            let php = FastCgi::new(connect().await?, Arc::clone(site), Arc::clone(worker));
+            return Ok(WorkerStream::Php(Box::new(php)));
+        }
         if !self.shares_connections(worker) {
             return connect().await;
         }
@@ -104,6 +121,9 @@ impl Dial for Sockets {
         Ok(match stream {
             WorkerStream::Unix(stream) => WorkerStream::Unix(UnixSocket::new(stream.into_std()?)?),
             WorkerStream::Tcp(stream) => WorkerStream::Tcp(TcpStream::from_std(stream.into_std()?)?),
+            WorkerStream::Php(stream) => {
+                WorkerStream::Php(Box::new(stream.convert(|stream| self.adopt(stream))?))
+            }
             // It belongs to a connection of its thread; it is never parked, so this is never asked.
             WorkerStream::Http2(_) | WorkerStream::Call(_) => return Err(io::ErrorKind::Unsupported.into()),
         })
@@ -122,7 +142,7 @@ impl WorkerStream {
         match self {
             Self::Unix(stream) => stream.fd()?.try_clone_to_owned(),
             Self::Tcp(stream) => stream.as_fd().try_clone_to_owned(),
-            Self::Http2(_) | Self::Call(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Http2(_) | Self::Call(_) | Self::Php(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
@@ -229,6 +249,7 @@ impl Stream for WorkerStream {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Http2(stream) => stream.poll_readable(cx),
             Self::Call(stream) => stream.poll_readable(cx),
+            Self::Php(stream) => stream.poll_readable(cx),
         }
     }
 
@@ -241,6 +262,7 @@ impl Stream for WorkerStream {
             Self::Tcp(stream) => Stream::poll_peek(stream, cx),
             Self::Http2(stream) => stream.poll_peek(cx),
             Self::Call(stream) => stream.poll_peek(cx),
+            Self::Php(stream) => stream.poll_peek(cx),
         }
     }
 
@@ -250,6 +272,7 @@ impl Stream for WorkerStream {
             Self::Tcp(stream) => stream.has_ended(),
             Self::Http2(stream) => stream.has_ended(),
             Self::Call(stream) => stream.has_ended(),
+            Self::Php(stream) => stream.has_ended(),
         }
     }
 
@@ -259,6 +282,7 @@ impl Stream for WorkerStream {
             Self::Tcp(stream) => stream.has_left(),
             Self::Http2(stream) => stream.has_left(),
             Self::Call(stream) => stream.has_left(),
+            Self::Php(stream) => stream.has_left(),
         }
     }
 
@@ -268,6 +292,7 @@ impl Stream for WorkerStream {
             Self::Tcp(stream) => stream.pending_error(),
             Self::Http2(stream) => stream.pending_error(),
             Self::Call(stream) => stream.pending_error(),
+            Self::Php(stream) => stream.pending_error(),
         }
     }
 
@@ -277,12 +302,15 @@ impl Stream for WorkerStream {
             Self::Tcp(stream) => stream.untaken(),
             Self::Http2(stream) => stream.untaken(),
             Self::Call(stream) => stream.untaken(),
+            Self::Php(stream) => stream.untaken(),
         }
     }
 
     fn rest(&mut self) -> bool {
-        if let Self::Unix(stream) = self {
-            stream.rest();
+        match self {
+            Self::Unix(stream) => stream.rest(),
+            Self::Php(stream) => return stream.rest(),
+            Self::Tcp(_) | Self::Http2(_) | Self::Call(_) => {}
         }
         true
     }
@@ -298,7 +326,7 @@ impl Stream for WorkerStream {
                 // It answers what is said here.
                 let _ = stream.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
             }
-            Self::Http2(_) | Self::Call(_) => {}
+            Self::Http2(_) | Self::Call(_) | Self::Php(_) => {}
         }
     }
 
@@ -311,7 +339,9 @@ impl Stream for WorkerStream {
         match self {
             Self::Unix(stream) => stream.poll_read_with(cx, |fd| pipe.fill(fd, ahead)),
             Self::Tcp(stream) => stream.poll_fill_pipe(cx, pipe, ahead),
-            Self::Http2(_) | Self::Call(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+            Self::Http2(_) | Self::Call(_) | Self::Php(_) => {
+                Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+            }
         }
     }
 
@@ -319,18 +349,26 @@ impl Stream for WorkerStream {
         match self {
             Self::Unix(stream) => stream.poll_write_with(cx, |stream| pipe.drain(stream.as_fd())),
             Self::Tcp(stream) => stream.poll_drain_pipe(cx, pipe),
-            Self::Http2(_) | Self::Call(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+            Self::Http2(_) | Self::Call(_) | Self::Php(_) => {
+                Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+            }
         }
     }
 
     fn reset_on_close(&self) {
-        if let Self::Tcp(stream) = self {
-            stream.reset_on_close();
+        match self {
+            Self::Tcp(stream) => stream.reset_on_close(),
+            Self::Php(stream) => stream.reset_on_close(),
+            Self::Unix(_) | Self::Http2(_) | Self::Call(_) => {}
         }
     }
 
     fn knows_delivery(&self) -> bool {
-        matches!(self, Self::Unix(_))
+        match self {
+            Self::Unix(_) => true,
+            Self::Php(stream) => stream.knows_delivery(),
+            Self::Tcp(_) | Self::Http2(_) | Self::Call(_) => false,
+        }
     }
 
     fn was_refused(&self) -> bool {
@@ -338,6 +376,7 @@ impl Stream for WorkerStream {
             Self::Unix(_) | Self::Tcp(_) => false,
             Self::Http2(stream) => stream.was_refused(),
             Self::Call(stream) => stream.was_refused(),
+            Self::Php(stream) => stream.was_refused(),
         }
     }
 
@@ -351,6 +390,7 @@ impl Stream for WorkerStream {
             Self::Tcp(stream) => stream.is_quiet(),
             Self::Http2(stream) => stream.is_quiet(),
             Self::Call(stream) => stream.is_quiet(),
+            Self::Php(stream) => stream.is_quiet(),
         }
     }
 }
@@ -362,6 +402,7 @@ impl AsyncRead for WorkerStream {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Http2(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Call(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Php(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -373,6 +414,7 @@ impl AsyncWrite for WorkerStream {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Http2(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Call(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Php(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -386,6 +428,7 @@ impl AsyncWrite for WorkerStream {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Http2(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Call(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Php(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -395,6 +438,7 @@ impl AsyncWrite for WorkerStream {
             Self::Tcp(stream) => stream.is_write_vectored(),
             Self::Http2(stream) => stream.is_write_vectored(),
             Self::Call(stream) => stream.is_write_vectored(),
+            Self::Php(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -408,6 +452,7 @@ impl AsyncWrite for WorkerStream {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Http2(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Call(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Php(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

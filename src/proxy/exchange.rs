@@ -8,13 +8,14 @@ use super::in_flight::{Context, InFlight};
 use super::reply::LocalReply;
 use crate::config::Noslate;
 use crate::config::units::size_text;
+use crate::fastcgi::fault::PhpFault;
 use crate::fc::caller::Parent;
 use crate::noslate::fault::PlaneFault;
 use crate::noslate::target::Chosen;
 use crate::upstream::affinity::{Affinity, Session};
 use crate::upstream::pool::Worker;
 
-/// First pause before a data plane is asked again that could not take a request; it doubles from there.
+/// First pause before a data plane or a php-fpm is asked again that could not take a request; it doubles from there.
 const PLANE_PAUSE: Duration = Duration::from_millis(25);
 
 /// One request, its head read and judged, its body not.
@@ -136,7 +137,8 @@ impl Failed {
     /// How long the request waits before try `attempt` is followed by another: a plane that had no room will not have
     /// any at once.
     pub fn pause(&self, attempt: u32) -> Option<Duration> {
-        matches!(self.cause, Cause::Plane(_)).then(|| PLANE_PAUSE * (1 << attempt.saturating_sub(1).min(4)))
+        matches!(self.cause, Cause::Plane(_) | Cause::Php(_))
+            .then(|| PLANE_PAUSE * (1 << attempt.saturating_sub(1).min(4)))
     }
 }
 
@@ -169,6 +171,9 @@ pub enum Cause {
     /// A data plane has not had the function answer, or with what is no HTTP.
     #[error("{0}")]
     Plane(#[from] PlaneFault),
+    /// FastCGI has given no answer, or one that may not be passed on.
+    #[error("{0}")]
+    Php(#[from] PhpFault),
     /// The client's chunks are malformed.
     #[error("{0}")]
     BadBody(#[from] crate::http1::chunked::ChunkFault),

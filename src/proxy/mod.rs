@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::config::platform::{Events, Markers};
-use crate::config::{AccessLog, HeaderPolicy, Noslate, Replay, Reported};
+use crate::config::{AccessLog, HeaderPolicy, Noslate, Php, Replay, Reported};
 use crate::upstream::affinity::Affinity;
 use crate::upstream::functions::Functions;
 use admission::Gate;
@@ -54,6 +54,8 @@ pub struct Proxy {
     pub affinity: Option<Affinity>,
     /// The planes whose functions answer, if it is not workers that speak HTTP.
     pub noslate: Option<Arc<Noslate>>,
+    /// What is served, if it is PHP behind FastCGI.
+    pub php: Option<Php>,
     /// What is known of those functions.
     pub functions: Option<Arc<Functions>>,
     /// Where events go, and when they count as failed.
@@ -82,6 +84,7 @@ impl Proxy {
             body_bytes: None,
             affinity: None,
             noslate: None,
+            php: None,
             functions: None,
             events: Events::default(),
             desk: Desk::closed(),

@@ -8,6 +8,7 @@ use super::admission::Refusal;
 use super::exchange::Cause;
 use crate::config::is_secret;
 use crate::config::units::{period_text, size_text};
+use crate::fastcgi::fault::PhpFault;
 use crate::fc::kind::Hook;
 use crate::http1::framing::FramingFault;
 use crate::http1::request::Refused;
@@ -86,6 +87,7 @@ impl LocalReply {
             Cause::Protocol(_) => (502, "worker-protocol".to_owned(), Count::FailedProtocol),
             Cause::BadResponse(_) => (502, "worker-response".to_owned(), Count::FailedResponse),
             Cause::Plane(fault) => (fault.kind.status(), fault.kind.word().to_owned(), Count::FailedPlane),
+            Cause::Php(fault) => (fault.status(), fault.word(), counted(fault)),
             Cause::BadBody(_) => (400, "request-body".to_owned(), Count::FailedBody),
             Cause::LargeBody(limit) => {
                 (413, format!("limits.body_bytes={}", size_text(*limit)), Count::FailedLargeBody)
@@ -98,7 +100,7 @@ impl LocalReply {
             status,
             reason,
             retry_after_secs: matches!(status, 429 | 503).then_some(1),
-            close: matches!(status, 400 | 408 | 413),
+            close: matches!(status, 400 | 408 | 411 | 413),
             is_workers_end: matches!(cause, Cause::Connect(_) | Cause::Closed),
             counts_as: Some(counts_as),
             id,
@@ -227,6 +229,17 @@ impl LocalReply {
     }
 }
 
+/// What a fault of FastCGI is counted as: what it would be of a worker that speaks HTTP.
+fn counted(fault: &PhpFault) -> Count {
+    match fault {
+        PhpFault::Record(_) | PhpFault::Head(_) | PhpFault::Length => Count::FailedResponse,
+        PhpFault::Role => Count::FailedProtocol,
+        PhpFault::Overloaded | PhpFault::Multiplex => Count::FailedConnect,
+        PhpFault::NoLength(_) => Count::FailedLargeBody,
+        PhpFault::Field(_) => Count::BadHeadLength,
+    }
+}
+
 /// What a refused head is counted as.
 fn broken_rule(refused: &Refused) -> Count {
     match refused {
@@ -274,6 +287,7 @@ fn phrase(status: u16) -> &'static str {
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
+        411 => "Length Required",
         413 => "Content Too Large",
         414 => "URI Too Long",
         429 => "Too Many Requests",

@@ -59,6 +59,12 @@ pub fn say(level: Level, message: impl fmt::Display) {
     let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
 
+/// Writes an entry that has its date, and its line end, to stderr.
+pub fn entry(entry: &[u8]) {
+    // Nobody can be told that stderr is gone.
+    let _ = std::io::stderr().lock().write_all(entry);
+}
+
 /// Now as `2026-11-20T15:11:00.123Z`.
 pub fn utc_now() -> impl fmt::Display {
     humantime::format_rfc3339_millis(SystemTime::now())

@@ -59,6 +59,23 @@ pub struct Worker {
     roster: Option<Arc<Roster>>,
     first_answer: OnceLock<Instant>,
     abandoned: AtomicU32,
+    voice: OnceLock<Voice>,
+}
+
+/// Where lines go that are said on behalf of a worker, beside those that it writes itself. Never waits.
+pub struct Voice(Box<dyn Fn(Vec<u8>, u64) + Send + Sync>);
+
+impl Voice {
+    /// Hands each entry to `say`: whole, its line end included, and how many lines it has.
+    pub fn new(say: impl Fn(Vec<u8>, u64) + Send + Sync + 'static) -> Self {
+        Self(Box::new(say))
+    }
+}
+
+impl fmt::Debug for Voice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Voice")
+    }
 }
 
 impl Worker {
@@ -90,7 +107,24 @@ impl Worker {
             roster,
             first_answer: OnceLock::new(),
             abandoned: AtomicU32::new(0),
+            voice: OnceLock::new(),
         })
+    }
+
+    /// Gives it a voice. Only the first time counts.
+    pub fn set_voice(&self, voice: Voice) {
+        let _ = self.voice.set(voice);
+    }
+
+    /// Says `entry`, of so many lines, on its behalf; gives it back if it has no voice.
+    pub fn say(&self, entry: Vec<u8>, lines: u64) -> Option<Vec<u8>> {
+        match self.voice.get() {
+            Some(Voice(say)) => {
+                say(entry, lines);
+                None
+            }
+            None => Some(entry),
+        }
     }
 
     /// Who is in flight on it, if its output is to be told apart by that.

@@ -42,7 +42,7 @@ impl Dial for RingSockets {
 
     async fn dial(&self, worker: &Arc<Worker>) -> io::Result<RingStream> {
         match &worker.address {
-            Address::Unix(path) if !self.others.shares_connections(worker) => {
+            Address::Unix(path) if self.others.are_plain(worker) => {
                 unix::connect(path).map(|stream| RingStream::Unix(Ringed::new(stream)))
             }
             _ => self.others.dial(worker).await.map(RingStream::Other),

@@ -236,6 +236,7 @@ impl Running {
             body_bytes: config.limits.body_bytes,
             affinity: Affinity::new(config.affinity),
             noslate,
+            php: config.php,
             functions,
             events: platform.events,
             desk: Desk {
@@ -525,7 +526,7 @@ impl Running {
                     self.phases.mark_unchanged();
                 }
                 self.warmth.send_replace(Warmth::Warm);
-                self.hints.say_warm(self.began);
+                self.hints.say_warm(self.began, self.pool.borrow().workers().len());
             }
             Report::Ready { .. } => {
                 if self.phase.on_ready() == Ok(true) {
@@ -537,7 +538,9 @@ impl Running {
                 }
                 say::info(&report);
             }
-            Report::Back { .. } | Report::Stopped { .. } | Report::Plane(_) => say::info(&report),
+            Report::Back { .. } | Report::Stopped { .. } | Report::Way(_) | Report::Plane(_) => {
+                say::info(&report)
+            }
             Report::Exited { .. }
             | Report::Gone { .. }
             | Report::NotReadyYet { .. }

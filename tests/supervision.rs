@@ -91,12 +91,14 @@ impl Plan {
             chosen: CommandChoice::Given,
             count: self.count,
             transport: self.transport,
+            port: 9000,
             env: vec![("ROOM".to_owned(), dir.path().display().to_string())],
             cwd: None,
             socket_dir: dir.path().to_owned(),
             grace: self.grace,
             backoff: (Duration::from_millis(2), Duration::from_millis(20)),
             stamp: true,
+            php_fpm: None,
         };
         let (publisher, pool) = Publisher::new();
         let (stop, stopped) = watch::channel(Mandate::Run);

@@ -14,6 +14,7 @@ use crate::proxy::Proxy;
 use crate::telemetry::board;
 use crate::upstream::functions::{Fate, Function};
 use crate::worker::census::{LastExit, Member, Members};
+use crate::worker::ladder::Rung;
 use crate::worker::planes::{PlaneState, States};
 use crate::worker::processes;
 use crate::worker::restart::Restarts;
@@ -141,6 +142,7 @@ fn worker(member: &Member, usage: Option<&WorkerUsage>, now: Instant) -> Value {
         "state": member.standing.word(),
         "pid": member.pid,
         "address": current.map(|worker| worker.address.to_string()),
+        "transport": member.rung.map(Rung::word),
         "slots": current.map(|worker| worker.slots),
         "in_flight": member.in_flight(),
         "connections": current.map_or(0, |worker| worker.connections()),

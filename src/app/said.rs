@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::clock;
 use crate::config::{CommandChoice, WorkerSource, Workers};
 use crate::telemetry::say;
+use crate::worker::php_fpm;
 
 /// What is said once when the pool is warm.
 pub(super) struct Hints {
@@ -19,9 +20,9 @@ impl Hints {
         Self { count: source.count(), demo, port }
     }
 
-    /// Says it of a pool that has been starting since `began`.
-    pub(super) fn say_warm(&self, began: Instant) {
-        let &Self { count, demo, port } = self;
+    /// Says it of a pool of `count` that has been starting since `began`.
+    pub(super) fn say_warm(&self, began: Instant, count: usize) {
+        let &Self { demo, port, .. } = self;
         let noun = if count == 1 { "worker is" } else { "workers are" };
         say::info(format_args!("{count} {noun} warm after {} ms", (clock::now() - began).as_millis()));
         if demo {
@@ -62,7 +63,8 @@ pub(super) fn intention(workers: &Workers) -> String {
                 CommandChoice::Demo => "its own demo (no command was given)".to_owned(),
             };
             let noun = if spawn.count == 1 { "worker" } else { "workers" };
-            format!("starting {} {noun} of {what}, {each}", spawn.count)
+            let fpm = spawn.php_fpm.as_ref().map(php_fpm::in_words).unwrap_or_default();
+            format!("starting {} {noun} of {what}{fpm}, {each}", spawn.count)
         }
     }
 }

@@ -56,6 +56,19 @@ pub(super) fn is_demo(argv: &[OsString]) -> bool {
     argv.get(1).is_some_and(|argument| argument == DEMO_WORKER)
 }
 
+/// Whether `argv` starts a php-fpm, which has as many names as there are versions of it.
+#[must_use]
+pub(super) fn is_php_fpm(argv: &[OsString]) -> bool {
+    program(argv).is_some_and(|name| name.as_bytes().starts_with(b"php-fpm"))
+}
+
+/// Whether the words of a php-fpm name a configuration of its own.
+#[must_use]
+pub(super) fn names_fpm_config(argv: &[OsString]) -> bool {
+    let names = |word: &[u8]| word.starts_with(b"-y") || word.starts_with(b"--fpm-config");
+    argv.iter().skip(1).any(|word| names(word.as_bytes()))
+}
+
 /// The name that decides: the program's, or that of what it merely starts.
 fn program(argv: &[OsString]) -> Option<&OsStr> {
     let (first, rest) = argv.split_first()?;
@@ -89,6 +102,18 @@ mod tests {
         {
             assert_eq!(guess(line), 100, "{line}");
         }
+    }
+
+    #[test]
+    fn php_fpm_is_known_by_any_of_its_names() {
+        let argv = |line: &str| line.split_whitespace().map(OsString::from).collect::<Vec<_>>();
+        for line in ["php-fpm", "/usr/sbin/php-fpm8.2 -F", "php-fpm83", "env A=b php-fpm -d x=y"] {
+            assert!(is_php_fpm(&argv(line)) && !names_fpm_config(&argv(line)), "{line}");
+        }
+        for line in ["php-fpm -y /etc/f.conf", "php-fpm --fpm-config=/f", "php-fpm -y/f"] {
+            assert!(is_php_fpm(&argv(line)) && names_fpm_config(&argv(line)), "{line}");
+        }
+        assert!(!is_php_fpm(&argv("php -S x")) && !is_php_fpm(&argv("sh -c php-fpm")));
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub struct Flags {
     pub engine: Option<OsString>,
     /// `--transport`.
     pub transport: Option<OsString>,
+    /// `--app-port`.
+    pub app_port: Option<OsString>,
     /// `--upstream`.
     pub upstream: Option<OsString>,
     /// `--access-log`.
@@ -77,6 +79,7 @@ impl Flags {
             "--threads" => word(&self.threads),
             "--engine" => word(&self.engine),
             "--transport" => word(&self.transport),
+            "--app-port" => word(&self.app_port),
             "--upstream" => word(&self.upstream),
             "--access-log" => word(&self.access_log),
             "--admin" => word(&self.admin),
@@ -277,11 +280,20 @@ fn facts(layers: &Layers, world: &World) -> Facts {
         current_exe: world.current_exe.clone(),
         temp_dir: world.temp_dir.clone(),
         program,
+        php_root: php_root(layers, world, cwd.as_deref()),
         cwd_missing: cwd.is_some_and(|cwd| !cwd.is_dir()),
         function: function(world),
         can_trace: cfg!(feature = "otlp"),
         env: world.env.clone(),
     }
+}
+
+/// Where PHP's scripts would lie.
+fn php_root(layers: &Layers, world: &World, cwd: Option<&Path>) -> Option<PathBuf> {
+    let said = layers.setting("php.root").and_then(|setting| read::path(&setting.value).ok());
+    let root = said.map(|root| world.dir.join(root)).or_else(|| cwd.map(Path::to_owned));
+    let root = root.unwrap_or_else(|| world.dir.join("."));
+    root.canonicalize().ok().filter(|root| root.is_dir())
 }
 
 /// What the platform says about the function.

@@ -10,6 +10,7 @@ pub mod layers;
 pub mod load;
 pub mod nearest;
 pub mod noslate;
+pub mod php;
 pub mod platform;
 pub mod processes;
 pub mod resolve;
@@ -26,6 +27,7 @@ mod secret;
 
 pub use admin::{Admin, AdminPlace};
 pub use noslate::Noslate;
+pub use php::{Php, PhpFpm};
 pub use platform::{Platform, Readiness, Replay};
 pub use processes::Processes;
 pub use secret::{Token, is_secret};
@@ -48,6 +50,8 @@ pub struct Config {
     pub engine: EngineChoice,
     /// Who answers.
     pub workers: Workers,
+    /// What is served, if that is PHP behind FastCGI.
+    pub php: Option<Php>,
     /// Beside whom we are the front door.
     pub processes: Processes,
     /// How requests wait when every slot is taken.
@@ -171,7 +175,7 @@ impl WorkerSource {
 /// How to start and keep supervised workers. Its `Debug` masks secret variables (`secret`).
 #[derive(Clone, PartialEq)]
 pub struct Spawn {
-    /// Program and arguments; `{socket}`, `{port}` and `{worker}` are replaced in each. Never empty.
+    /// Program and arguments; `{socket}`, `{fd}`, `{port}` and `{worker}` are replaced in each. Never empty.
     pub argv: Vec<OsString>,
     /// Why this command and not another, when nobody gave one: said in the start line.
     pub chosen: CommandChoice,
@@ -179,6 +183,8 @@ pub struct Spawn {
     pub count: usize,
     /// How a worker listens.
     pub transport: Transport,
+    /// The TCP port that the app believes to be its own.
+    pub port: u16,
     /// Added to the inherited environment; the same placeholders are replaced in values.
     pub env: Vec<(String, String)>,
     /// Working directory; ours if `None`.
@@ -191,6 +197,8 @@ pub struct Spawn {
     pub backoff: (Duration, Duration),
     /// Whether their lines name the requests in flight when they were written.
     pub stamp: bool,
+    /// How it is started, if it is a php-fpm.
+    pub php_fpm: Option<PhpFpm>,
 }
 
 /// Who chose the worker command.
@@ -207,10 +215,36 @@ pub enum CommandChoice {
 /// How a supervised worker listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
+    /// In the best way that its command allows.
+    Auto,
     /// On a Unix socket at the path it is told.
     Socket,
+    /// On a Unix socket that it inherits, listening.
+    Fd,
+    /// On a Unix socket that it takes for its TCP port.
+    Shim,
     /// On a loopback TCP port of its own.
     Tcp,
+    /// On a Unix socket, as php-fpm.
+    FastCgi,
+}
+
+impl Transport {
+    /// What it is called in the configuration, in the order of the key's choices.
+    pub const WORDS: [(&'static str, Self); 6] = [
+        ("auto", Self::Auto),
+        ("socket", Self::Socket),
+        ("fd", Self::Fd),
+        ("shim", Self::Shim),
+        ("tcp", Self::Tcp),
+        ("fastcgi", Self::FastCgi),
+    ];
+
+    /// What it is called.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, transport)| *transport == self).map_or("", |(word, _)| word)
+    }
 }
 
 /// What workers speak.
@@ -222,6 +256,8 @@ pub enum Protocol {
     Http1,
     /// HTTP/2 without TLS, prior knowledge (RFC 9113 §3.3).
     Http2,
+    /// FastCGI: php-fpm.
+    FastCgi,
     /// Noslate's gRPC.
     Noslate,
 }

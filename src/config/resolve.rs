@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,6 +39,7 @@ const PLANE_SLOTS: u32 = 200;
 const SPAWN_ONLY: &[&str] = &[
     "workers.count",
     "workers.transport",
+    "workers.app_port",
     "workers.env",
     "workers.cwd",
     "workers.socket_dir",
@@ -66,6 +66,8 @@ pub struct Facts {
     pub program: Program,
     /// `workers.cwd` is set and is no directory.
     pub cwd_missing: bool,
+    /// Where PHP's scripts would lie, without symbolic links, if that is a directory.
+    pub php_root: Option<PathBuf>,
     /// What the platform's variables say about the function, each under OpenTelemetry's name for it.
     pub function: Vec<(&'static str, String)>,
     /// Whether this build can send spans.
@@ -133,8 +135,9 @@ impl Judge<'_> {
         let auto_threads = if facts.cpus <= 2 { 1 } else { facts.cpus.min(4) };
         let threads = self.auto_or("threads").map_or(auto_threads, to_usize);
         let port = u16::try_from(self.number("listen.port")).unwrap_or(u16::MAX);
-        let workers = self.workers(facts);
+        let workers = self.workers(facts, port);
         let processes = self.processes(facts, &workers.source);
+        let php = self.php(&workers, facts);
         Config {
             listen: Listen {
                 address: self.read("listen.address", |_, value| read::address(value)),
@@ -154,6 +157,7 @@ impl Judge<'_> {
                 _ => EngineChoice::Auto,
             },
             workers,
+            php,
             processes,
             queue: Queue {
                 depth: to_usize(self.number("queue.depth")),
@@ -218,13 +222,13 @@ impl Judge<'_> {
         Some(self.period(path)).filter(|period| !period.is_zero())
     }
 
-    fn workers(&mut self, facts: &Facts) -> Workers {
+    fn workers(&mut self, facts: &Facts, port: u16) -> Workers {
         let sockets = self.optional("workers.sockets", read::paths);
         let noslate = self.noslate();
         let is_unused = sockets.is_some() || noslate.is_some();
-        let spawn = self.spawn(facts, is_unused);
+        let mut spawn = self.spawn(facts, port, is_unused);
         let demo = !is_unused && is_demo(&spawn.argv);
-        let slots = match self.auto_or("workers.concurrency") {
+        let mut slots = match self.auto_or("workers.concurrency") {
             Some(count) => Slots { count: to_u32(count), guessed: false },
             None if noslate.is_some() => Slots { count: PLANE_SLOTS, guessed: true },
             None if sockets.is_some() => Slots { count: 1, guessed: true },
@@ -238,9 +242,12 @@ impl Judge<'_> {
             }
             (None, Some(sockets)) => {
                 self.check_sockets(&sockets);
-                (self.protocol(), WorkerSource::Sockets(sockets))
+                (self.spoken(None), WorkerSource::Sockets(sockets))
             }
-            (None, None) => (self.protocol(), WorkerSource::Spawn(spawn)),
+            (None, None) => {
+                self.php_fpm(&mut spawn, facts, &mut slots);
+                (self.spoken(Some(&spawn)), WorkerSource::Spawn(spawn))
+            }
         };
         Workers {
             source,
@@ -260,15 +267,7 @@ impl Judge<'_> {
         }
     }
 
-    fn protocol(&mut self) -> Protocol {
-        match self.choice("workers.protocol") {
-            0 => Protocol::Auto,
-            1 => Protocol::Http1,
-            _ => Protocol::Http2,
-        }
-    }
-
-    fn spawn(&mut self, facts: &Facts, unused: bool) -> Spawn {
+    fn spawn(&mut self, facts: &Facts, port: u16, unused: bool) -> Spawn {
         let demo = (Vec::new(), CommandChoice::Demo);
         let (argv, chosen) = choose_command(self.layers, facts.bootstrap_exists, &facts.current_exe)
             .unwrap_or_else(|bad| {
@@ -277,10 +276,8 @@ impl Judge<'_> {
             });
         let cwd = self.optional("workers.cwd", read::path);
         let socket_dir = self.optional("workers.socket_dir", read::path);
-        let transport = match self.choice("workers.transport") {
-            0 => Transport::Socket,
-            _ => Transport::Tcp,
-        };
+        let transport = Transport::WORDS[self.choice("workers.transport")].1;
+        let port = self.app_port(port);
         let backoff = (self.period("workers.backoff_min"), self.period("workers.backoff_max"));
         self.at_most(
             ("workers.backoff_min", backoff.0),
@@ -293,12 +290,14 @@ impl Judge<'_> {
             chosen,
             count: to_usize(self.number("workers.count")),
             transport,
+            port,
             env: self.variables("workers.env"),
             cwd,
             socket_dir: socket_dir.unwrap_or_else(|| facts.temp_dir.clone()),
             grace: self.period("workers.grace"),
             backoff,
             stamp: self.read("log.stamp", |_, value| read::switch(value)),
+            php_fpm: None,
         };
         if !unused && self.is_sound("workers.command") {
             self.check_placeholders(&spawn);
@@ -384,28 +383,6 @@ impl Judge<'_> {
         }
     }
 
-    fn check_placeholders(&mut self, spawn: &Spawn) {
-        let (wrong, right, transport, other) = match spawn.transport {
-            Transport::Socket => ("{port}", "{socket}", "socket", "tcp"),
-            Transport::Tcp => ("{socket}", "{port}", "tcp", "socket"),
-        };
-        if !self.is_sound("workers.transport") {
-            return;
-        }
-        let in_argv = spawn.argv.iter().any(|word| holds(word.as_bytes(), wrong));
-        let in_env = spawn.env.iter().any(|(_, value)| holds(value.as_bytes(), wrong));
-        for (path, uses) in [("workers.command", in_argv), ("workers.env", in_env)] {
-            if uses {
-                let problem = Problem::new(
-                    format!("`{path}` uses `{wrong}`, which is never filled in."),
-                    format!("With `workers.transport = \"{transport}\"` a worker is told its `{right}`."),
-                    format!("Use `{right}`, or set `workers.transport = \"{other}\"`."),
-                );
-                self.find(path, problem);
-            }
-        }
-    }
-
     fn check_places(&mut self, spawn: &Spawn, facts: &Facts) {
         if facts.is_worker && spawn.chosen == CommandChoice::Bootstrap {
             let problem = Problem::new(
@@ -441,7 +418,7 @@ impl Judge<'_> {
             self.find("workers.cwd", problem);
         }
         let bytes = spawn.socket_dir.as_os_str().len();
-        if spawn.transport == Transport::Socket && bytes > SOCKET_DIR_BYTES_MAX {
+        if bytes > SOCKET_DIR_BYTES_MAX {
             let problem = Problem::new(
                 format!("`workers.socket_dir` ({}) is {bytes} bytes long.", spawn.socket_dir.display()),
                 format!("A whole socket path has at most {} bytes in the kernel.", SOCKET_PATH_BYTES - 1),
@@ -561,10 +538,6 @@ impl Judge<'_> {
     }
 }
 
-fn holds(text: &[u8], word: &str) -> bool {
-    text.windows(word.len()).any(|window| window == word.as_bytes())
-}
-
 fn to_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
@@ -575,8 +548,10 @@ fn to_u32(number: u64) -> u32 {
 
 mod admin;
 mod noslate;
+mod php;
 mod platform;
 mod processes;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod transport;

@@ -66,19 +66,34 @@ impl fmt::Debug for Token {
 /// As derived, but for the values of secret variables: a `{config:?}` in a log must not tell them.
 impl fmt::Debug for Spawn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { argv, chosen, count, transport, env, cwd, socket_dir, grace, backoff, stamp } = self;
+        let Self {
+            argv,
+            chosen,
+            count,
+            transport,
+            port,
+            env,
+            cwd,
+            socket_dir,
+            grace,
+            backoff,
+            stamp,
+            php_fpm,
+        } = self;
         let env: Vec<_> = env.iter().map(|(name, value)| (name, masked(name, value))).collect();
         f.debug_struct("Spawn")
             .field("argv", argv)
             .field("chosen", chosen)
             .field("count", count)
             .field("transport", transport)
+            .field("port", port)
             .field("env", &env)
             .field("cwd", cwd)
             .field("socket_dir", socket_dir)
             .field("grace", grace)
             .field("backoff", backoff)
             .field("stamp", stamp)
+            .field("php_fpm", php_fpm)
             .finish()
     }
 }

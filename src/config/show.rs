@@ -14,7 +14,7 @@ use super::secret::masked;
 use super::units::{period_text, size_text};
 use super::{
     AccessLog, CommandChoice, Config, Congestion, EngineChoice, Protocol, Readiness, SessionRule, Spawn,
-    Transport, WorkerSource,
+    WorkerSource,
 };
 
 /// The listing, one key per line, comments aligned, ending with a newline.
@@ -167,11 +167,13 @@ fn value(path: &str, config: &Config) -> Option<String> {
         },
         "upstream" => text(OsStr::new(if noslate.is_some() { "noslate" } else { "http" })),
         path if path.starts_with("noslate.") => return noslate::value(path, noslate?),
+        path if path.starts_with("php.") => return php::value(path, config.php.as_ref()?),
         "workers.concurrency" => workers.slots.count.to_string(),
         "workers.protocol" => match workers.protocol {
             Protocol::Auto => "\"auto\"".to_owned(),
             Protocol::Http1 => "\"http1\"".to_owned(),
             Protocol::Http2 => "\"h2\"".to_owned(),
+            Protocol::FastCgi => "\"fastcgi\"".to_owned(),
             Protocol::Noslate => return None,
         },
         "workers.connect_timeout" => period(workers.connect_timeout),
@@ -276,10 +278,8 @@ fn spawn_value(path: &str, spawn: &Spawn) -> Option<String> {
     Some(match path {
         "workers.command" => list(spawn.argv.iter().map(|word| word.as_os_str())),
         "workers.count" => spawn.count.to_string(),
-        "workers.transport" => match spawn.transport {
-            Transport::Socket => "\"socket\"".to_owned(),
-            Transport::Tcp => "\"tcp\"".to_owned(),
-        },
+        "workers.transport" => text(OsStr::new(spawn.transport.word())),
+        "workers.app_port" => spawn.port.to_string(),
         "workers.cwd" => text(spawn.cwd.as_ref()?.as_os_str()),
         "workers.socket_dir" => text(spawn.socket_dir.as_os_str()),
         "workers.grace" => period(spawn.grace),
@@ -315,6 +315,7 @@ fn text(plain: &OsStr) -> String {
 }
 
 mod noslate;
+mod php;
 mod processes;
 #[cfg(test)]
 mod tests;

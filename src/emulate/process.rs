@@ -48,6 +48,7 @@ pub(super) fn start(options: &Options, id: &str) -> Result<Started, StartFailure
         argv: options.command.clone(),
         env: env.into_iter().collect(),
         cwd: Some(code),
+        inherits: None,
     };
     let mut child = sys::spawn(&program).map_err(refused)?;
     let pid = i32::try_from(child.id()).expect("invariant: Linux pids fit in 22 bits");

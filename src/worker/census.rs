@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::ladder::Rung;
 use super::output::FirstOutput;
 use super::state::State;
 use crate::upstream::pool::{Worker, WorkerId};
@@ -79,6 +80,8 @@ pub struct Member {
     pub standing: Standing,
     /// Its process group, if we started it and it lives.
     pub pid: Option<i32>,
+    /// In which way that was told to listen.
+    pub rung: Option<Rung>,
     /// When that was started.
     pub born: Option<Instant>,
     /// When that first wrote anything, if it has.
@@ -113,6 +116,7 @@ impl Member {
             id,
             standing: Standing::Backoff,
             pid: None,
+            rung: None,
             born: None,
             first_output: FirstOutput::default(),
             ready_after: None,

@@ -18,7 +18,7 @@ use crate::upstream::pool::{Address, Publisher, Worker, WorkerId};
 
 use super::census::{Census, Member, Members, Standing};
 use super::report::Report;
-use super::spawn::SOCKET_PATH_BYTES;
+use super::socket_dir::SOCKET_PATH_BYTES;
 use super::state::{SILENT, later};
 use super::{Mandate, probe};
 

@@ -21,6 +21,8 @@ pub(super) struct Group {
     /// The leader's pid, which is the group's number.
     pub(super) pid: i32,
     pub(super) born: Instant,
+    /// What asks it to end.
+    stop_signal: i32,
     /// How the leader ended, if others of its group are still being waited for.
     leader: Option<ExitStatus>,
     killed_at: Option<Instant>,
@@ -28,12 +30,17 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn new(pid: i32, born: Instant) -> Self {
-        Self { pid, born, leader: None, killed_at: None }
+        Self { pid, born, stop_signal: sys::TERM, leader: None, killed_at: None }
+    }
+
+    /// The same, asked to end by another signal than TERM.
+    pub(super) fn asked_by(self, stop_signal: i32) -> Self {
+        Self { stop_signal, ..self }
     }
 
     /// Asks all of it to end. One that has no members left is as good.
     pub(super) fn term(&self) {
-        let _ = sys::kill_group(self.pid, sys::TERM);
+        let _ = sys::kill_group(self.pid, self.stop_signal);
     }
 
     /// Ends all of it.

@@ -11,25 +11,34 @@
 
 pub mod census;
 pub mod diagnose;
+mod entrance;
 pub mod external;
 pub mod flush;
 mod group;
+pub mod ladder;
 mod lines;
+mod native;
 pub mod output;
+pub mod php_fpm;
 pub mod planes;
 pub mod probe;
 pub mod processes;
+pub mod program;
 mod records;
+pub mod remap;
 pub mod report;
 pub mod respawn;
 pub mod restart;
 mod seat;
+pub mod shim;
 pub mod sink;
+mod socket_dir;
 pub mod spawn;
 mod stamp;
 mod start;
 pub mod state;
 pub mod supervisor;
+mod words;
 
 /// What the application wants of the workers. It only ever moves down this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -49,6 +49,8 @@ pub enum Manner<'a> {
         id: WorkerId,
         /// Whether they get the ids of requests in flight; a roster is kept for that.
         stamped: bool,
+        /// Whether this text of a record is said elsewhere as well, and not to be said twice.
+        is_repeated: fn(&[u8]) -> bool,
     },
     /// Records with a date and this name.
     Named(&'a str),
@@ -100,6 +102,10 @@ impl Output {
         for ((stream, pipe), tail) in Stream::ALL.into_iter().zip(pipes).zip(&tails) {
             let lane = Lane {
                 tag: manner.tag(),
+                is_repeated: match manner {
+                    Manner::Worker { is_repeated, .. } => is_repeated,
+                    Manner::Named(_) | Manner::Plain => |_| false,
+                },
                 stream,
                 roster: roster.clone(),
                 sink: sink.clone(),
@@ -148,6 +154,7 @@ impl Output {
 struct Lane {
     /// Who writes, in front of each record; lines go out as they are if `None`.
     tag: Option<String>,
+    is_repeated: fn(&[u8]) -> bool,
     stream: Stream,
     roster: Option<Arc<Roster>>,
     sink: Sink,
@@ -264,6 +271,9 @@ impl Lane {
     }
 
     fn send(&self, record: &Record) {
+        if (self.is_repeated)(&record.text) {
+            return;
+        }
         let mut text = Vec::with_capacity(LINE_BYTES.min(record.text.len() + 256));
         // Writing to a Vec cannot fail.
         let _ = write!(text, "{} ", record.date);

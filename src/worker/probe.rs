@@ -13,7 +13,7 @@ use crate::clock;
 use crate::upstream::pool::Address;
 
 /// The first pause between two tries: a warm start should not lose more.
-const FIRST: Duration = Duration::from_millis(1);
+pub const FIRST: Duration = Duration::from_millis(1);
 /// The longest pause for a worker that we started: 50 tries a second cost about 0.05 % of a CPU.
 pub const LONGEST_SPAWNED: Duration = Duration::from_millis(20);
 /// The longest pause for a socket that somebody else serves, which may be away for hours.

@@ -75,6 +75,8 @@ pub enum Report {
     },
     /// No process could be started. Said once until the reason changes.
     SpawnFailed(Problem),
+    /// How workers listen, or do from now on.
+    Way(String),
     /// Something about Noslate's planes that is good to know.
     Plane(String),
     /// A plane is away or does not do what it should.
@@ -118,7 +120,7 @@ impl fmt::Display for Report {
             Self::Stopped { worker, pid, killed: true } => {
                 write!(f, "worker {worker} (pid {pid}) did not stop within its grace and was killed")
             }
-            Self::Plane(text) => f.write_str(text),
+            Self::Way(text) | Self::Plane(text) => f.write_str(text),
             Self::PlaneTrouble(problem)
             | Self::NotReadyYet { problem, .. }
             | Self::SpawnFailed(problem)

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::telemetry::say::utc_now;
 use crate::telemetry::stdout;
 use crate::telemetry::tally::{self, Count};
+use crate::upstream::pool::Voice;
 
 /// Bytes that may wait for the writing thread: seconds of a busy pool, and little beside its workers.
 const RING_BYTES: usize = 4 << 20;
@@ -74,6 +75,18 @@ impl Sink {
         })
     }
 
+    /// The same with everything on stderr, for a stdout that has another use.
+    ///
+    /// # Errors
+    /// As for [`Sink::standard`].
+    pub fn to_stderr() -> io::Result<(Self, Written)> {
+        let err = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        Self::saying("nobody read our output", move |_, record| {
+            let _alone = io::stderr().lock();
+            write_record(&err, record);
+        })
+    }
+
     /// A sink that hands each record, newline included, to `write` on a thread of its own; where lines were
     /// lost it is told so, and `why`.
     ///
@@ -103,6 +116,12 @@ impl Sink {
     /// Puts a record of so many lines in. Never waits.
     pub(super) fn push(&self, stream: Stream, text: Vec<u8>, lines: u64) {
         self.0.0.push(Item::Record { stream, text, lines });
+    }
+
+    /// What says lines on behalf of a worker, among those that it writes to stderr.
+    pub(super) fn voice(&self) -> Voice {
+        let ring = self.ring();
+        Voice::new(move |text, lines| ring.push(Item::Record { stream: Stream::Err, text, lines }))
     }
 
     /// The ring itself, which ends with the sinks and not with whoever holds this.

@@ -1,113 +1,97 @@
-//! From configuration to a running process: its words, its environment, its address.
+//! From configuration to a running process that knows where to listen.
 //!
-//! A worker is told where to listen in every way that programs ask for it: in
-//! its arguments (`{socket}`, `{port}`), as `WARMFRONT_SOCKET`, and in the
-//! variables that the platform's own runtimes read (`PORT` and two more), which
-//! otherwise would lead it to the port that is ours.
+//! Which way it is to listen, the ladder says ([`super::ladder`]); here the way becomes a socket, a descriptor or a
+//! port, and words (`words`). Where it may be met then is its entrance (`entrance`).
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::config::{Spawn, Transport};
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::sync::watch;
+
+use super::entrance::Entrance;
+use super::ladder::{Ladder, Means, Rung, Way};
+use super::native::{self, Native};
+use super::program::{self, Linkage, Reach};
+use super::remap::{self, Remapped};
+use super::shim::{self, Shim};
+use super::socket_dir::SocketDir;
+use super::start::{Started, start};
+use super::words::Words;
+use crate::config::{CommandChoice, Spawn, Transport};
 use crate::error::Problem;
+use crate::sys::{self, Inherited};
 use crate::upstream::pool::{Address, WorkerId};
 
+use super::php_fpm;
 pub use super::start::LaunchError;
-use super::start::{self, Started, start};
 
-/// Longest path of a Unix socket in bytes: `sun_path` holds 108 with its NUL.
-pub const SOCKET_PATH_BYTES: usize = 107;
+/// The first descriptor behind the standard ones, by which inherited listeners are known (sd_listen_fds(3)).
+const FIRST_FD: i32 = 3;
 
-/// Variables that tell a program where to listen, on the platform and elsewhere.
-const LISTEN_VARIABLES: [&str; 3] = ["PORT", "FC_SERVER_PORT", "FC_CUSTOM_LISTEN_PORT"];
+/// Descriptors below are what scripts use for themselves.
+const OUT_OF_THE_WAY: i32 = 199;
 
-/// The private directory of the workers' sockets; removed with everything in it on drop.
-#[derive(Debug)]
-pub struct SocketDir(PathBuf);
-
-impl SocketDir {
-    /// Makes `warmfront-<pid>-<random>`, mode 0700, in `parent`.
-    ///
-    /// # Errors
-    /// `parent` is missing or not writable, or its path so long that a socket of
-    /// worker number `workers` would not fit.
-    pub fn create(parent: &Path, workers: usize) -> Result<Self, Problem> {
-        let name = format!("warmfront-{}-{:08x}", std::process::id(), fastrand::u32(..));
-        let path = parent.join(name);
-        let longest = path.join(socket_name(WorkerId(u32::try_from(workers).unwrap_or(u32::MAX)), u32::MAX));
-        let bytes = longest.as_os_str().len();
-        if bytes > SOCKET_PATH_BYTES {
-            return Err(Problem::new(
-                format!("The socket directory `{}` has too long a path.", parent.display()),
-                format!(
-                    "A worker's socket in it would need {bytes} bytes; the system allows {SOCKET_PATH_BYTES}."
-                ),
-                "Set `workers.socket_dir` to a shorter path such as /tmp.",
-            ));
-        }
-        DirBuilder::new().mode(0o700).create(&path).map_err(|error| {
-            Problem::new(
-                format!("No socket directory can be made in `{}`: {error}.", parent.display()),
-                "Workers listen on Unix sockets in a private directory there.",
-                "Set `workers.socket_dir` to an existing directory that this user may write to.",
-            )
-        })?;
-        Ok(Self(path))
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for SocketDir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn socket_name(worker: WorkerId, incarnation: u32) -> String {
-    format!("w{worker}-{incarnation}.sock")
-}
+/// Connections that may wait for a worker to accept them.
+pub(super) const BACKLOG: i32 = 4096;
 
 /// A process that was just started.
 #[derive(Debug)]
-pub struct Launched {
+pub(super) struct Launched {
     /// Its pid, which is its process group too.
-    pub pid: i32,
-    /// Where it was told to listen.
-    pub address: Address,
+    pub(super) pid: i32,
+    /// The way that it was told to go.
+    pub(super) way: Way,
+    /// Where it may be met.
+    pub(super) entrance: Entrance,
     /// The reading ends of its stdout and stderr.
-    pub pipes: [OwnedFd; 2],
+    pub(super) pipes: [OwnedFd; 2],
 }
 
 /// Starts workers; one per pool.
 #[derive(Debug)]
 pub struct Launcher {
     spawn: Spawn,
-    dir: Option<SocketDir>,
+    dir: SocketDir,
+    shim: Option<Shim>,
+    native: Option<&'static Native>,
+    /// The way that is gone now.
+    pub(super) ladder: Ladder,
+    node: Option<PathBuf>,
 }
 
 impl Launcher {
-    /// Makes the socket directory, if workers listen on sockets.
+    /// Makes the socket directory and finds the best way in. `ours` is the port that is ours.
     ///
     /// # Errors
-    /// See [`SocketDir::create`]; a placeholder that has no value with this transport.
-    pub fn new(spawn: Spawn) -> Result<Self, Problem> {
-        refuse_useless_placeholder(&spawn)?;
-        let dir = match spawn.transport {
-            Transport::Socket => Some(SocketDir::create(&spawn.socket_dir, spawn.count)?),
-            Transport::Tcp => None,
+    /// No directory of sockets can be made; a way that was asked for and does not exist here.
+    pub fn new(spawn: Spawn, ours: u16) -> Result<Self, Problem> {
+        let dir = SocketDir::create(&spawn.socket_dir, spawn.count)?;
+        let Reach { program, linkage } =
+            program::reach(&spawn.argv, variable(&spawn, "PATH").as_deref(), spawn.cwd.as_deref());
+        let shim = shim::install(dir.path());
+        if let (Transport::Shim, Err(error)) = (spawn.transport, &shim) {
+            return Err(Problem::new("The bind shim cannot be used here.", format!("{error}."), error.fix()));
+        }
+        let means = Means {
+            shim: reached(linkage).and(shim.as_ref().map(drop).map_err(ToString::to_string)),
+            remap: remap::is_possible().map_err(|error| error.to_string()),
         };
-        Ok(Self { spawn, dir })
+        let native = native::of(&spawn.argv, Some(program.as_os_str()));
+        let (rung, is_open) = first_rung(&spawn, native, &means)?;
+        let ladder = Ladder::new(rung, spawn.port, ours, is_open, means);
+        let node = dir.path().join("patience.cjs");
+        let node = (!node.to_string_lossy().contains([' ', '"', '\\'])).then_some(node);
+        if let Some(node) = &node {
+            fs::write(node, native::NODE_PATIENCE).map_err(|error| no_file(node, &error))?;
+        }
+        Ok(Self { spawn, dir, shim: shim.ok(), native, ladder, node })
     }
 
     /// What it was configured with.
@@ -120,135 +104,213 @@ impl Launcher {
     /// The worker dies with the calling thread (see [`crate::sys::spawn`]).
     ///
     /// # Errors
-    /// The program cannot be executed, or the system refuses another process or port.
-    pub fn launch(
+    /// The program cannot be executed, or the system refuses another process, socket or port.
+    pub(super) fn launch(
         &self,
         worker: WorkerId,
         incarnation: u32,
         taken: &[SocketAddr],
     ) -> Result<Launched, LaunchError> {
-        let address = self.address(worker, incarnation, taken).map_err(|error| LaunchError {
+        let way = self.ladder.way();
+        let place = self.place(way, worker, incarnation, taken).map_err(|error| LaunchError {
             problem: Problem::new(
-                format!("No free port was found for worker {worker}: {error}."),
-                "Each worker listens on a loopback port of its own.",
-                "Let workers listen on sockets instead (`--transport socket`).",
+                format!("Worker {worker} cannot be given a place to listen: {error}."),
+                format!("It was to listen {way}."),
+                "Raise the limits of this instance (file descriptors), or choose another way (`--transport`).",
             ),
             is_permanent: false,
         })?;
-        let words = Words::new(worker, &address);
-        let argv: Vec<_> = self.spawn.argv.iter().map(|word| words.fill(word)).collect();
-        let env = environment(std::env::vars_os(), &self.spawn.env, &words);
-        let Started { pid, pipes } = start(argv, env, self.spawn.cwd.as_deref())?;
-        Ok(Launched { pid, address, pipes })
-    }
-
-    fn address(&self, worker: WorkerId, incarnation: u32, taken: &[SocketAddr]) -> io::Result<Address> {
-        if let Some(dir) = &self.dir {
-            return Ok(Address::Unix(dir.path().join(socket_name(worker, incarnation))));
-        }
-        // A released port can be given out again at once; never tell two workers the same.
-        let mut held = Vec::new();
-        loop {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-            let address = listener.local_addr()?;
-            if !taken.contains(&address) {
-                return Ok(Address::Tcp(address));
-            }
-            held.push(listener);
-        }
-    }
-}
-
-fn refuse_useless_placeholder(spawn: &Spawn) -> Result<(), Problem> {
-    let (useless, why, fix) = match spawn.transport {
-        Transport::Socket => (
-            "{port}",
-            "Workers listen on Unix sockets, so there is no port.",
-            "Use `{socket}`, or give each worker a loopback port with `--transport tcp`.",
-        ),
-        Transport::Tcp => (
-            "{socket}",
-            "Workers listen on loopback ports, so there is no socket.",
-            "Use `{port}`, or remove `--transport tcp`.",
-        ),
-    };
-    let is_in = |text: &OsStr| find(text.as_bytes(), useless.as_bytes()).is_some();
-    let in_env = spawn.env.iter().find(|(_, value)| is_in(OsStr::new(value))).map(|(name, _)| name.clone());
-    let in_argv = spawn.argv.iter().find(|word| is_in(word)).map(|word| word.display().to_string());
-    match in_argv.or(in_env) {
-        None => Ok(()),
-        Some(place) => Err(Problem::new(format!("`{useless}` in `{place}` has no value."), why, fix)),
-    }
-}
-
-/// The values of the placeholders for one life of one worker.
-struct Words {
-    worker: WorkerId,
-    /// Socket path or port number.
-    listen: OsString,
-    is_socket: bool,
-}
-
-impl Words {
-    fn new(worker: WorkerId, address: &Address) -> Self {
-        let (listen, is_socket) = match address {
-            Address::Unix(path) => (path.clone().into_os_string(), true),
-            Address::Tcp(address) => (address.port().to_string().into(), false),
+        let Place { words, mut entrance, inherits } = place;
+        let argv = words.argv(&self.spawn.argv);
+        let argv = match entrance.name() {
+            Some(address) => php_fpm::completed(self.spawn.php_fpm.as_ref(), argv, worker, address)?,
+            None => argv,
         };
-        Self { worker, listen, is_socket }
+        let mut env = words.environment(std::env::vars_os(), &self.spawn.env);
+        if let (Rung::Shim, Some(shim), Some(inherited), Some(Address::Unix(path))) =
+            (way.rung, &self.shim, &inherits, entrance.name())
+        {
+            let preloaded = env.get(OsStr::new("LD_PRELOAD")).cloned();
+            let fd = inherited.number.unsigned_abs();
+            let told = shim.environment(fd, &[way.port], path, preloaded.as_deref());
+            let told = told.expect("invariant: one port is not too many");
+            env.extend(told.map(|(name, value)| (name.into(), value)));
+        }
+        let cwd = self.spawn.cwd.as_deref();
+        let Started { pid, pipes } = if way.rung == Rung::Remap {
+            let (bound, remapped) = watch::channel(Vec::new());
+            entrance.remapped = Some(remapped);
+            start(argv, env, cwd, inherits, |program| {
+                let report = move |remapped: Remapped| bound.send_modify(|bound| bound.push(remapped.bound));
+                remap::start(program, vec![way.port], report)
+            })?
+        } else {
+            start(argv, env, cwd, inherits, sys::spawn)?
+        };
+        Ok(Launched { pid, way, entrance, pipes })
     }
 
-    /// `text` with every placeholder replaced; what was put in is not looked at again.
-    fn fill(&self, text: &OsStr) -> OsString {
-        let number = self.worker.to_string();
-        let listen_name: &[u8] = if self.is_socket { b"{socket}" } else { b"{port}" };
-        let names = [(listen_name, self.listen.as_bytes()), (b"{worker}", number.as_bytes())];
-        let (mut rest, mut filled) = (text.as_bytes(), Vec::new());
-        while let Some((&first, tail)) = rest.split_first() {
-            if let Some((name, value)) = names.iter().find(|(name, _)| rest.starts_with(name)) {
-                filled.extend_from_slice(value);
-                rest = &rest[name.len()..];
-            } else {
-                filled.push(first);
-                rest = tail;
+    fn place(&self, way: Way, worker: WorkerId, incarnation: u32, taken: &[SocketAddr]) -> io::Result<Place> {
+        let socket = self.dir.socket(worker, incarnation, "sock");
+        let patience = self.native.map(Native::patience).unwrap_or_default();
+        let mut words = Words {
+            worker,
+            socket: Some(socket.clone()),
+            fd: None,
+            port: Some(way.port),
+            native: patience
+                .iter()
+                .filter(|tell| self.node.is_some() || !tell.needs_node())
+                .copied()
+                .collect(),
+            node: self.node.clone(),
+        };
+        let mut entrance = Entrance::at(Address::Unix(socket.clone()));
+        let mut inherits = None;
+        match way.rung {
+            Rung::Socket => match native_socket(&self.spawn, self.native) {
+                Some(told) => words.native.extend(told),
+                None => words.port = None,
+            },
+            Rung::Fd => {
+                let listener = bound(&socket)?;
+                // Room for one: see [`Entrance::met`].
+                listener.listen(0)?;
+                let fd = Arc::new(sys::reserve(listener.as_fd(), FIRST_FD)?);
+                inherits = Some(Inherited { fd, number: FIRST_FD });
+                entrance.held = Some(listener);
+                (words.fd, words.socket) = (Some(FIRST_FD), None);
+            }
+            Rung::Shim => {
+                let path = self.dir.socket(worker, incarnation, "shim");
+                let fd = sys::reserve(bound(&path)?.as_fd(), OUT_OF_THE_WAY)?;
+                let number = std::os::fd::AsRawFd::as_raw_fd(&fd);
+                inherits = Some(Inherited { fd: Arc::new(fd), number });
+                entrance.addresses.insert(0, Address::Unix(path));
+            }
+            Rung::Remap => {}
+            Rung::Tcp => {
+                let address = free_port(taken)?;
+                (words.port, words.socket) = (Some(address.port()), None);
+                entrance = Entrance { is_anybodys: true, ..Entrance::at(Address::Tcp(address)) };
+            }
+            Rung::Fixed => {
+                let address = Address::Tcp((way.host, way.port).into());
+                entrance = Entrance { is_anybodys: true, ..Entrance::at(address) };
             }
         }
-        OsString::from_vec(filled)
+        Ok(Place { words, entrance, inherits })
     }
 }
 
-/// Inherited, then ours, then the user's: the later wins.
-fn environment(
-    inherited: impl Iterator<Item = (OsString, OsString)>,
-    configured: &[(String, String)],
-    words: &Words,
-) -> BTreeMap<OsString, OsString> {
-    let mut env = start::inherited(inherited);
-    for name in LISTEN_VARIABLES {
-        env.insert(name.into(), words.listen.clone());
-    }
-    env.insert("WARMFRONT_WORKER_ID".into(), words.worker.to_string().into());
-    // One that we inherited (a sidecar under a sidecar) would name somebody else's socket.
-    env.remove(OsStr::new("WARMFRONT_SOCKET"));
-    if words.is_socket {
-        env.insert("WARMFRONT_SOCKET".into(), words.listen.clone());
-    }
-    env.extend(configured.iter().map(|(name, value)| (name.into(), words.fill(OsStr::new(value)))));
-    env
+/// Where one life is to listen.
+struct Place {
+    words: Words,
+    entrance: Entrance,
+    inherits: Option<Inherited>,
 }
 
-fn find(text: &[u8], part: &[u8]) -> Option<usize> {
-    text.windows(part.len()).position(|window| window == part)
+/// A Unix socket with a name on which nobody listens yet.
+fn bound(path: &Path) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    Ok(socket)
+}
+
+/// A free port of the loopback that is none of `taken`.
+fn free_port(taken: &[SocketAddr]) -> io::Result<SocketAddr> {
+    // A released port can be given out again at once; never tell two workers the same.
+    let mut held = Vec::new();
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        if !taken.contains(&address) {
+            return Ok(address);
+        }
+        held.push(listener);
+    }
+}
+
+/// How the program is told of its socket, if it is one that can be and its user has not done so.
+fn native_socket(spawn: &Spawn, native: Option<&Native>) -> Option<&'static [native::Tell]> {
+    if uses(spawn, "{socket}") {
+        return None;
+    }
+    native?.socket(&spawn.argv, |name| variable(spawn, name))
+}
+
+/// What a worker finds in this variable, but for what we put there.
+fn variable(spawn: &Spawn, name: &str) -> Option<OsString> {
+    let configured = spawn.env.iter().find(|(set, _)| set == name).map(|(_, value)| value.into());
+    configured.or_else(|| std::env::var_os(name))
+}
+
+/// Whether a preloaded library means something to a program that is linked so.
+fn reached(linkage: Linkage) -> Result<(), String> {
+    let why = match linkage {
+        // Starting it will say what is wrong with an unknown one.
+        Linkage::Dynamic | Linkage::Unknown => return Ok(()),
+        Linkage::Static => "It is linked statically: no library can be preloaded.",
+        Linkage::Go => "It is a Go program, which makes its system calls itself.",
+        Linkage::Privileged => "It gains privileges at its start, so that its loader preloads nothing.",
+        Linkage::Foreign => "It is for another kind of machine than this one.",
+    };
+    Err(why.to_owned())
+}
+
+/// With which way to begin, and whether another may follow.
+fn first_rung(spawn: &Spawn, native: Option<&Native>, means: &Means) -> Result<(Rung, bool), Problem> {
+    let given = match spawn.transport {
+        Transport::Socket | Transport::FastCgi => Some(Rung::Socket),
+        Transport::Fd => Some(Rung::Fd),
+        Transport::Tcp => Some(Rung::Tcp),
+        Transport::Shim => match &means.shim {
+            Ok(()) => Some(Rung::Shim),
+            Err(why) => {
+                let fix = "Choose another way with `--transport`; auto finds the best one.";
+                return Err(Problem::new("The bind shim does not reach the command.", why.clone(), fix));
+            }
+        },
+        Transport::Auto if is_told_its_socket(spawn) => Some(Rung::Socket),
+        Transport::Auto if uses(spawn, "{fd}") => Some(Rung::Fd),
+        Transport::Auto => None,
+    };
+    Ok(match given {
+        Some(rung) => (rung, false),
+        None if native_socket(spawn, native).is_some() => (Rung::Socket, true),
+        None => (Ladder::first(means), true),
+    })
+}
+
+/// Whether the command takes a socket from us in any case: our demo, a php-fpm that we configure, or one that says so.
+fn is_told_its_socket(spawn: &Spawn) -> bool {
+    spawn.chosen == CommandChoice::Demo
+        || spawn.php_fpm.as_ref().is_some_and(|fpm| !fpm.is_configured)
+        || uses(spawn, "{socket}")
+}
+
+/// Whether the command or its variables have this placeholder.
+fn uses(spawn: &Spawn, placeholder: &str) -> bool {
+    let is_in = |text: &OsStr| {
+        text.as_bytes().windows(placeholder.len()).any(|window| window == placeholder.as_bytes())
+    };
+    spawn.argv.iter().any(|word| is_in(word)) || spawn.env.iter().any(|(_, value)| is_in(OsStr::new(value)))
+}
+
+fn no_file(path: &Path, error: &io::Error) -> Problem {
+    Problem::new(
+        format!("`{}` cannot be written: {error}.", path.display()),
+        "What workers are given is in the private directory of their sockets.",
+        "Set `workers.socket_dir` to a directory with some room.",
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-    use std::os::unix::fs::PermissionsExt;
+    use std::io::Read as _;
     use std::time::Duration;
 
     use super::*;
-    use crate::config::CommandChoice;
 
     fn config(transport: Transport, argv: &[&str], dir: &Path) -> Spawn {
         Spawn {
@@ -256,20 +318,26 @@ mod tests {
             chosen: CommandChoice::Given,
             count: 2,
             transport,
+            port: 9000,
             env: Vec::new(),
             cwd: None,
             socket_dir: dir.to_owned(),
             grace: Duration::from_secs(1),
             backoff: (Duration::from_millis(1), Duration::from_millis(10)),
             stamp: true,
+            php_fpm: None,
         }
+    }
+
+    fn launcher(transport: Transport, argv: &[&str], dir: &Path) -> Launcher {
+        Launcher::new(config(transport, argv, dir), 9000).unwrap()
     }
 
     fn stdout(launched: Launched) -> String {
         let [stdout, _] = launched.pipes;
         let mut text = String::new();
         fs::File::from(stdout).read_to_string(&mut text).unwrap();
-        text
+        text.trim().to_owned()
     }
 
     #[test]
@@ -277,19 +345,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let script = "echo $0 $PORT $FC_SERVER_PORT $FC_CUSTOM_LISTEN_PORT $WARMFRONT_SOCKET $1 \
                       $WARMFRONT_WORKER_ID $PATH";
-        let spawn = config(Transport::Socket, &["sh", "-c", script, "{socket}", "n{worker}{x}"], dir.path());
-        let launcher = Launcher::new(spawn).unwrap();
+        let argv = ["sh", "-c", script, "{socket}", "n{worker}{x}"];
+        let launcher = launcher(Transport::Socket, &argv, dir.path());
         let launched = launcher.launch(WorkerId(1), 3, &[]).unwrap();
-        let Address::Unix(path) = launched.address.clone() else { panic!("a socket") };
-        let mode = fs::metadata(path.parent().unwrap()).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o700);
+        let Some(Address::Unix(path)) = launched.entrance.name().cloned() else { panic!("a socket") };
         assert!(path.ends_with("w1-3.sock"));
         let path = path.display().to_string();
         let inherited = std::env::var("PATH").unwrap();
-        assert_eq!(
-            stdout(launched).trim(),
-            format!("{path} {path} {path} {path} {path} n1{{x}} 1 {inherited}")
-        );
+        assert_eq!(stdout(launched), format!("{path} {path} {path} {path} {path} n1{{x}} 1 {inherited}"));
         drop(launcher);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "the directory is gone");
     }
@@ -297,60 +360,42 @@ mod tests {
     #[test]
     fn a_tcp_worker_is_told_a_free_port_and_no_socket() {
         let dir = tempfile::tempdir().unwrap();
-        let spawn = config(
-            Transport::Tcp,
-            &["sh", "-c", "echo $0 $PORT ${WARMFRONT_SOCKET-none}", "{port}"],
-            dir.path(),
-        );
-        let launched = Launcher::new(spawn).unwrap().launch(WorkerId(2), 1, &[]).unwrap();
-        let Address::Tcp(address) = launched.address else { panic!("a port") };
+        let argv = ["sh", "-c", "echo $0 $PORT ${WARMFRONT_SOCKET-none}", "{port}"];
+        let launched = launcher(Transport::Tcp, &argv, dir.path()).launch(WorkerId(2), 1, &[]).unwrap();
+        let Some(&Address::Tcp(address)) = launched.entrance.name() else { panic!("a port") };
         TcpListener::bind(address).unwrap();
         let port = address.port();
-        assert_eq!(stdout(launched).trim(), format!("{port} {port} none"));
+        assert_eq!(stdout(launched), format!("{port} {port} none"));
     }
 
     #[test]
-    fn the_users_own_variable_wins_over_ours() {
-        let words = Words::new(WorkerId(7), &Address::Unix("/s/w7-1.sock".into()));
-        let configured = [("PORT".to_owned(), "unix:{socket}?{worker}".to_owned())];
-        let inherited = [("PORT", "9000"), ("FC_SERVER_PORT", "9000"), ("HOME", "/h")]
-            .map(|(name, value)| (name.into(), value.into()));
-        let env = environment(inherited.into_iter(), &configured, &words);
-        let get = |name: &str| env[OsStr::new(name)].to_str().unwrap();
-        assert_eq!(get("PORT"), "unix:/s/w7-1.sock?7");
-        assert_eq!(get("FC_SERVER_PORT"), "/s/w7-1.sock");
-        assert_eq!(get("HOME"), "/h");
-    }
-
-    #[test]
-    fn what_was_put_in_is_not_replaced_again() {
-        let words = Words::new(WorkerId(1), &Address::Unix("/{worker}/s".into()));
-        assert_eq!(words.fill(OsStr::new("{socket}{port}{worker}{")), OsStr::new("/{worker}/s{port}1{"));
-    }
-
-    #[test]
-    fn a_directory_that_cannot_be_made_is_explained() {
+    fn an_inherited_listener_is_descriptor_3_of_who_it_is_for() {
         let dir = tempfile::tempdir().unwrap();
-        let missing = SocketDir::create(&dir.path().join("no"), 1).unwrap_err();
-        assert!(missing.what.contains("No such file"), "{missing}");
-        let long = SocketDir::create(&dir.path().join("x".repeat(80)), 1).unwrap_err();
-        assert!(long.why.contains("107"), "{long}");
+        let argv =
+            ["sh", "-c", "echo $0 $LISTEN_FDS $((LISTEN_PID == $$)) $(readlink /proc/$$/fd/3)", "{fd}"];
+        let launched = launcher(Transport::Auto, &argv, dir.path()).launch(WorkerId(1), 1, &[]).unwrap();
+        let text = stdout(launched);
+        assert!(text.starts_with("3 1 1 socket:["), "{text}");
     }
 
     #[test]
-    fn a_placeholder_without_a_value_is_refused() {
+    fn a_known_program_is_told_in_its_own_words_unless_its_user_was_faster() {
         let dir = tempfile::tempdir().unwrap();
-        let problem = Launcher::new(config(Transport::Socket, &["serve", "--port={port}"], dir.path()));
-        assert_eq!(problem.unwrap_err().what, "`{port}` in `--port={port}` has no value.");
-        let problem = Launcher::new(config(Transport::Tcp, &["serve", "{socket}"], dir.path()));
-        assert!(problem.unwrap_err().fix.contains("{port}"));
+        let begins = |argv: &[&str]| {
+            let ladder = launcher(Transport::Auto, argv, dir.path()).ladder;
+            (ladder.way().rung == Rung::Socket, ladder.is_open())
+        };
+        assert_eq!(begins(&["gunicorn", "app:app"]), (true, true));
+        assert_eq!(begins(&["python3", "-m", "uvicorn", "--port", "9000", "app:app"]), (true, true));
+        assert_eq!(begins(&["gunicorn", "-b0.0.0.0:9000", "app:app"]), (false, true));
+        assert_eq!(begins(&["node", "server.js"]), (false, true));
+        assert_eq!(begins(&["server", "--listen", "{socket}"]), (true, false));
     }
 
     #[test]
     fn a_program_that_does_not_exist_is_a_permanent_problem() {
         let dir = tempfile::tempdir().unwrap();
-        let launcher =
-            Launcher::new(config(Transport::Socket, &["no-such-program-here"], dir.path())).unwrap();
+        let launcher = launcher(Transport::Socket, &["no-such-program-here"], dir.path());
         let error = launcher.launch(WorkerId(1), 1, &[]).unwrap_err();
         assert!(error.is_permanent && error.problem.what.contains("no-such-program-here"), "{error:?}");
     }

@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::process::Child;
 
 use crate::config::keys::{KEYS, Key, Kind};
 use crate::error::Problem;
@@ -39,7 +40,7 @@ pub(super) fn inherited(own: impl Iterator<Item = (OsString, OsString)>) -> BTre
     env
 }
 
-/// Starts `argv`, whose first word is looked for in the `PATH` of `env`.
+/// Starts `argv`, whose first word is looked for in the `PATH` of `env`, by `spawn`.
 ///
 /// The process dies with the calling thread (see [`sys::spawn`]).
 ///
@@ -49,6 +50,8 @@ pub(super) fn start(
     argv: Vec<OsString>,
     env: BTreeMap<OsString, OsString>,
     cwd: Option<&Path>,
+    inherits: Option<sys::Inherited>,
+    spawn: impl FnOnce(&sys::Program) -> io::Result<Child>,
 ) -> Result<Started, LaunchError> {
     let path_variable = env.get(OsStr::new("PATH")).cloned();
     let program = argv[0].clone();
@@ -57,8 +60,9 @@ pub(super) fn start(
         is_permanent: exec::is_permanent(&error),
     };
     let path = exec::find_program(&program, cwd, path_variable.as_deref()).map_err(failure)?;
-    let program = sys::Program { path, argv, env: env.into_iter().collect(), cwd: cwd.map(Path::to_owned) };
-    let mut child = sys::spawn(&program).map_err(failure)?;
+    let program =
+        sys::Program { path, argv, env: env.into_iter().collect(), cwd: cwd.map(Path::to_owned), inherits };
+    let mut child = spawn(&program).map_err(failure)?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     Ok(Started {
         pid: i32::try_from(child.id()).expect("invariant: Linux pids fit in 22 bits"),

@@ -30,22 +30,23 @@ use crate::sys;
 use crate::upstream::pool::{Address, Publisher, Worker, WorkerId};
 
 use super::Mandate;
-use super::census::{Census, LastExit, Members};
-use super::diagnose::{exit, quoted, silence};
+use super::census::{Census, Members};
+use super::diagnose::silence;
+use super::entrance::{Entrance, Met};
 use super::flush::Flusher;
 use super::group::{self, Group, LINGERING};
 use super::output::{Manner, Output};
-use super::probe;
+use super::php_fpm;
 use super::report::Report;
 use super::respawn::Respawn;
 use super::restart::{Declined, Restart, Restarts};
 use super::seat::{Life, Past, Seat};
 use super::sink::{Sink, Written};
-use super::spawn::Launcher;
+use super::spawn::{Launched, Launcher};
 use super::state::{Due, Place, State};
 
-/// How long a post-mortem waits for the last lines of a process that is gone.
-const LAST_LINES: Duration = Duration::from_millis(200);
+use self::ends::Burial;
+
 /// How long the end waits for somebody to read our own output.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -71,28 +72,16 @@ pub struct Supervisor {
     mandate: Mandate,
     stopping: bool,
     all_were_ready: bool,
+    /// Whether it was said how workers listen.
+    said_way: bool,
     said_never: bool,
     last_failure: Option<Problem>,
 }
 
 /// What a task beside the supervisor came back with.
 enum Done {
-    Accepting { seat: usize, incarnation: u32 },
+    Met { seat: usize, incarnation: u32, met: Met },
     Buried(Burial),
-}
-
-/// A life that is over, complete with its last words.
-struct Burial {
-    worker: WorkerId,
-    pid: i32,
-    in_flight: u32,
-    summary: String,
-    end: End,
-}
-
-enum End {
-    Unasked { crash_loop: Option<u32> },
-    Asked { was_killed: bool },
 }
 
 impl Supervisor {
@@ -113,15 +102,8 @@ impl Supervisor {
         fc_port: u16,
         publisher: Publisher,
     ) -> Result<Self, Problem> {
-        let refused = |what: &str, error: std::io::Error| {
-            Problem::new(
-                format!("The system refused {what}: {error}."),
-                "Workers cannot be supervised without it.",
-                "Raise the limits of this instance (processes, file descriptors).",
-            )
-        };
-        let children = signal(SignalKind::child()).map_err(|error| refused("a signal handler", error))?;
-        let output = Sink::standard().map_err(|error| refused("the output thread", error))?;
+        let children = signal(SignalKind::child()).map_err(|error| refused("a signal handler", &error))?;
+        let output = Sink::standard().map_err(|error| refused("the output thread", &error))?;
         // Where it is refused (some sandboxes), orphans go to the init process, which reaps them too.
         let _ = sys::become_subreaper();
         let now = clock::now();
@@ -136,7 +118,7 @@ impl Supervisor {
         };
         let seats = (1..).take(spawn.count).map(seat).collect();
         Ok(Self {
-            launcher: Launcher::new(spawn)?,
+            launcher: Launcher::new(spawn, fc_port)?,
             slots,
             start_deadline,
             fc_port,
@@ -152,9 +134,21 @@ impl Supervisor {
             mandate: Mandate::Run,
             stopping: false,
             all_were_ready: false,
+            said_way: false,
             said_never: false,
             last_failure: None,
         })
+    }
+
+    /// With what workers write on stderr, all of it.
+    ///
+    /// # Errors
+    /// The system refused the output thread.
+    pub fn with_output_to_stderr(mut self) -> Result<Self, Problem> {
+        let output = Sink::to_stderr().map_err(|error| refused("the output thread", &error))?;
+        self.flusher = Flusher::of(&output.0);
+        self.output = Some(output);
+        Ok(self)
     }
 
     /// Waits, for whoever asks on whatever thread, until what workers wrote has left this process.
@@ -189,8 +183,10 @@ impl Supervisor {
                 break;
             }
             let due = self.next_due();
-            // All branches are cancel safe; whatever was not taken is there in the next round.
+            // All branches are cancel safe; whatever was not taken is there in the next round. What is wanted of all
+            // workers comes before what is asked about one: whoever has heard of the end gets no restart any more.
             tokio::select! {
+                biased;
                 mandated = mandate.wait_for(|&mandate| mandate > self.mandate), if !self.stopping => {
                     // Whoever mandated is gone: nobody wants the workers any more.
                     self.mandate = mandated.map_or(Mandate::Stop, |mandate| *mandate);
@@ -205,7 +201,7 @@ impl Supervisor {
                 _ = self.children.recv() => self.reap(),
                 () = self.suspicion.notified() => self.look_for_suspects(&say),
                 Some(done) = self.tasks.join_next() => match done {
-                    Ok(Done::Accepting { seat, incarnation }) => self.on_accepting(seat, incarnation, &say),
+                    Ok(Done::Met { seat, incarnation, met }) => self.on_met(seat, incarnation, met, &say),
                     Ok(Done::Buried(burial)) => self.on_buried(burial, &say),
                     // A probe that was not needed any more.
                     Err(_) => {}
@@ -291,7 +287,8 @@ impl Supervisor {
             .collect();
         let seat = &mut self.seats[number];
         let incarnation = seat.incarnation + 1;
-        let launched = match self.launcher.launch(seat.id, incarnation, &taken) {
+        let Launched { pid, way, entrance, pipes } = match self.launcher.launch(seat.id, incarnation, &taken)
+        {
             Ok(launched) => launched,
             Err(error) => {
                 let _ = seat.place.on_spawn_failed(now, error.is_permanent, fastrand::f64());
@@ -301,45 +298,66 @@ impl Supervisor {
         seat.incarnation = incarnation;
         seat.returns = false;
         let (sink, _) = self.output.as_ref().expect("invariant: the sink lives until the end of run");
-        let manner = Manner::Worker { id: seat.id, stamped: self.launcher.spawn().stamp };
-        let output = match Output::start(manner, launched.pipes, sink, &self.flusher) {
+        let spawn = self.launcher.spawn();
+        let is_repeated = php_fpm::repetition(spawn);
+        let manner = Manner::Worker { id: seat.id, stamped: spawn.stamp, is_repeated };
+        let output = match Output::start(manner, pipes, sink, &self.flusher) {
             Ok(output) => output,
             Err(error) => {
-                let _ = sys::kill_group(launched.pid, sys::KILL);
+                let _ = sys::kill_group(pid, sys::KILL);
                 let _ = seat.place.on_spawn_failed(now, false, fastrand::f64());
                 let what = format!("The output of worker {} cannot be read: {error}.", seat.id);
                 return Err(Problem::new(what, "", "Raise the file-descriptor limit of this instance."));
             }
         };
         let suspicion = self.suspicion.clone();
-        let worker = Worker::with_roster(seat.id, launched.address, self.slots, suspicion, output.roster());
+        let address = entrance.name().expect("invariant: a life has a place where it may be met").clone();
+        let worker = Worker::with_roster(seat.id, address, self.slots, suspicion, output.roster());
+        worker.set_voice(sink.voice());
         let _ = seat.place.on_spawned(now, self.start_deadline);
-        let group = Group::new(launched.pid, now);
-        seat.life = Some(Life { group, worker, output, probe: None });
-        self.probe(number);
+        let group = Group::new(pid, now).asked_by(php_fpm::stop_signal(self.launcher.spawn()));
+        let sockets = entrance.sockets();
+        seat.life = Some(Life { group, worker, way, sockets, output, probe: None });
+        self.probe(number, entrance, self.launcher.ladder.is_open());
         Ok(())
     }
 
-    /// Waits beside us until the worker accepts.
-    fn probe(&mut self, seat: usize) {
+    /// Waits beside us until the worker is met; if it `looks`, elsewhere too.
+    fn probe(&mut self, seat: usize, entrance: Entrance, looks: bool) {
         let incarnation = self.seats[seat].incarnation;
         let Some(life) = &mut self.seats[seat].life else { return };
-        let address = life.worker.address.clone();
+        let group = life.group.pid;
         let probe = self.tasks.spawn(async move {
-            probe::until_accepting(&address, probe::LONGEST_SPAWNED).await;
-            Done::Accepting { seat, incarnation }
+            let met = entrance.met(group, looks).await;
+            Done::Met { seat, incarnation, met }
         });
         life.probe = Some(probe);
     }
 
-    fn on_accepting(&mut self, number: usize, incarnation: u32, say: &impl Fn(Report)) {
+    fn on_met(&mut self, seat: usize, incarnation: u32, met: Met, say: &impl Fn(Report)) {
+        if self.seats[seat].incarnation != incarnation {
+            return;
+        }
+        match met {
+            Met::Accepting(address) => self.on_accepting(seat, address, say),
+            Met::Elsewhere(addresses) => self.on_elsewhere(seat, addresses, say),
+        }
+    }
+
+    fn on_accepting(&mut self, number: usize, address: Address, say: &impl Fn(Report)) {
         let now = clock::now();
         let seat = &mut self.seats[number];
-        let Some(life) = seat.life.as_mut().filter(|_| seat.incarnation == incarnation) else { return };
+        let Some(life) = seat.life.as_mut() else { return };
         let before = seat.place.state();
         // An answer that came too late, after the exit or the stop, is an illegal move and means nothing.
         let Ok(true) = seat.place.on_accepting(now) else { return };
         life.probe = None;
+        life.correct_way(&address);
+        if life.worker.address != address {
+            // Nobody has seen it yet.
+            let suspicion = self.suspicion.clone();
+            life.worker = Worker::with_roster(seat.id, address, self.slots, suspicion, life.output.roster());
+        }
         life.worker.clear_suspicion();
         let (worker, pid, address) = (seat.id, life.group.pid, life.worker.address.clone());
         let born = life.group.born;
@@ -354,7 +372,8 @@ impl Supervisor {
             }
             _ => Report::Ready { worker, pid: Some(pid), after: now.duration_since(born) },
         });
-        if !self.all_were_ready && self.seats.iter().all(|seat| seat.place.is_ready()) {
+        self.say_way(number, say);
+        if !self.all_were_ready && self.seats.iter().all(Seat::is_ready_or_given_up) {
             self.all_were_ready = true;
             say(Report::AllReady);
         }
@@ -365,10 +384,11 @@ impl Supervisor {
         for number in 0..self.seats.len() {
             let seat = &mut self.seats[number];
             let Some(life) = seat.life.as_ref().filter(|life| life.worker.is_suspect()) else { continue };
-            let report = Report::Gone { worker: seat.id, address: life.worker.address.clone() };
+            let address = life.worker.address.clone();
+            let report = Report::Gone { worker: seat.id, address: address.clone() };
             if let Ok(true) = seat.place.on_suspected(now) {
                 self.publish();
-                self.probe(number);
+                self.probe(number, Entrance::at(address), false);
                 say(report);
             }
         }
@@ -403,83 +423,13 @@ impl Supervisor {
         }
     }
 
-    /// Ends a life: out of the pool and due for a restart at once, its story as soon as it is complete.
-    fn bury(&mut self, number: usize, status: ExitStatus) {
-        let seat = &mut self.seats[number];
-        let Some(mut life) = seat.life.take() else { return };
-        let was_ready = seat.place.is_ready();
-        let restart = seat.place.on_exited(clock::now(), fastrand::f64());
-        let exits = seat.place.exits();
-        seat.past.served += life.worker.served();
-        if was_ready {
-            self.publish();
-        }
-        if let Address::Unix(path) = &life.worker.address {
-            let _ = std::fs::remove_file(path);
-        }
-        let end = match restart {
-            Ok(Some(restart)) => End::Unasked { crash_loop: restart.crash_loop.then_some(exits) },
-            Ok(None) | Err(_) => End::Asked { was_killed: life.group.was_killed() },
-        };
-        let (fc_port, in_flight) = (self.fc_port, life.worker.in_flight());
-        self.tasks.spawn(async move {
-            // A process that left the group may hold the pipe for ever.
-            let _ = clock::timeout(LAST_LINES, life.output.finished()).await;
-            let summary = exit::summary(status, &life.output.tail(), fc_port);
-            Done::Buried(Burial { worker: life.worker.id, pid: life.group.pid, in_flight, summary, end })
-        });
-    }
-
-    fn on_buried(&mut self, burial: Burial, say: &impl Fn(Report)) {
-        let Burial { worker, pid, in_flight, summary, end } = burial;
-        match end {
-            End::Asked { was_killed } => say(Report::Stopped { worker, pid, killed: was_killed }),
-            End::Unasked { crash_loop } => {
-                let past = self.seats.iter_mut().find(|seat| seat.id == worker).map(|seat| &mut seat.past);
-                if let Some(past) = past {
-                    past.exits += 1;
-                    past.last_exit = Some(LastExit { summary: summary.clone(), at: clock::now() });
-                }
-                say(Report::Exited { worker, pid, summary: summary.clone(), in_flight });
-                if let Some(exits) = crash_loop {
-                    self.last_failure = Some(self.crash_loop_problem(worker, exits, &summary));
-                    say(Report::CrashLoop { worker, exits, summary });
-                    self.say_never(say);
-                }
-            }
-        }
-    }
-
-    fn crash_loop_problem(&self, worker: WorkerId, exits: u32, summary: &str) -> Problem {
-        let argv = &self.launcher.spawn().argv;
-        let command: Vec<_> = argv.iter().map(|word| quoted(&word.to_string_lossy())).collect();
-        Problem::new(
-            format!("No worker ever became ready: worker {worker} {summary}"),
-            format!("It did so {exits} times in a row."),
-            format!("Run the command by hand to see why: {}", command.join(" ")),
-        )
-    }
-
-    /// Whether it is known, and then said once, that no worker will ever be ready.
-    fn say_never(&mut self, say: &impl Fn(Report)) -> bool {
-        let is_never = self.seats.iter().all(|seat| seat.place.is_hopeless() && !seat.place.was_ever_ready());
-        if !is_never || self.stopping {
-            return false;
-        }
-        if let (false, Some(problem)) = (self.said_never, self.last_failure.clone()) {
-            self.said_never = true;
-            say(Report::NeverReady { problem });
-        }
-        true
-    }
-
     fn explain_silence(&mut self, number: usize, now: Instant, say: &impl Fn(Report)) {
         let seat = &mut self.seats[number];
         let _ = seat.place.on_looked(now);
         if let Some(life) = &seat.life {
             let after = now.duration_since(life.group.born);
-            let problem =
-                silence::explain(seat.id, life.group.pid, &life.worker.address, self.fc_port, after);
+            let told = silence::Told { address: &life.worker.address, way: life.way };
+            let problem = silence::explain(seat.id, life.group.pid, told, self.fc_port, after);
             say(Report::NotReadyYet { worker: seat.id, problem });
         }
     }
@@ -544,6 +494,14 @@ impl Drop for Supervisor {
     }
 }
 
+fn refused(what: &str, error: &std::io::Error) -> Problem {
+    Problem::new(
+        format!("The system refused {what}: {error}."),
+        "Workers cannot be supervised without it.",
+        "Raise the limits of this instance (processes, file descriptors).",
+    )
+}
+
 /// Waits until something is due; for ever if nothing is.
 pub(super) async fn until(due: Option<Instant>) {
     match due {
@@ -551,3 +509,6 @@ pub(super) async fn until(due: Option<Instant>) {
         None => pending().await,
     }
 }
+
+mod ends;
+mod ways;

@@ -124,6 +124,7 @@ fn every_key_is_taken_from_the_strongest_layer_that_sets_it() {
             threads: word.clone(),
             engine: word.clone(),
             transport: word.clone(),
+            app_port: word.clone(),
             upstream: word.clone(),
             access_log: word.clone(),
             admin: word,

@@ -16,6 +16,7 @@ fn facts() -> Facts {
         temp_dir: "/tmp".into(),
         program: Program::Found,
         cwd_missing: false,
+        php_root: Some("/srv/app".into()),
         function: Vec::new(),
         can_trace: true,
         env: BTreeMap::new(),
@@ -98,7 +99,7 @@ fn nothing_said_gives_the_documented_defaults() {
     assert_eq!(config.queue.newest_first_after, Duration::from_secs(1));
     let spawn = spawn(&config);
     assert_eq!(spawn.count, 2);
-    assert_eq!(spawn.transport, Transport::Socket);
+    assert_eq!((spawn.transport, spawn.port), (Transport::Auto, 9000));
     assert_eq!(spawn.backoff, (Duration::from_millis(100), Duration::from_secs(10)));
     assert_eq!(spawn.socket_dir, Path::new("/tmp"));
 }
@@ -237,7 +238,11 @@ fn every_contradiction_is_found_once_and_at_its_place() {
     let long = format!("/{}", "x".repeat(107));
     let both = ("workers.command", list(&["node", "{port}"]));
     let cases: Vec<(Vec<(&str, Value)>, &str)> = vec![
-        (vec![both.clone()], "`workers.command` uses `{port}`"),
+        (vec![both.clone(), ("workers.transport", text("socket"))], "`workers.command` uses `{port}`"),
+        (
+            vec![("workers.command", list(&["node", "{port}", "{socket}"]))],
+            "uses `{port}`, and the command `{socket}`",
+        ),
         (
             vec![
                 ("workers.transport", text("tcp")),
@@ -309,7 +314,7 @@ fn sessions_are_known_by_cookies_and_fields_and_anything_else_is_named() {
 fn a_placeholder_in_a_variable_is_checked_like_one_in_the_command() {
     let entry = |name: &str, value: Value| crate::config::layers::Entry { name: name.into(), value, line: 7 };
     let table = Value::Table(vec![entry("PORT", text("{port}"))]);
-    assert_eq!(problems(&[("workers.env", table.clone())]).len(), 1);
+    assert_eq!(problems(&[("workers.env", table.clone()), ("workers.transport", text("fd"))]).len(), 1);
     let config = config(&[("workers.env", table), ("workers.transport", text("tcp"))]);
     assert_eq!(spawn(&config).env, [("PORT".to_owned(), "{port}".to_owned())]);
 }

@@ -69,6 +69,38 @@ fn is_about_the_file(error: &io::Error) -> bool {
         || matches!(error.raw_os_error(), Some(sys::ENOEXEC | sys::ELOOP))
 }
 
+/// What the kernel would answer to a start of `file` in `cwd`, as far as the file tells; `None` if nothing is wrong.
+///
+/// For whoever wants to know without a start. A program for another machine or a missing loader counts too.
+pub fn foresee(file: &Path, cwd: Option<&Path>) -> Option<io::Error> {
+    let file = seen_from(cwd, file);
+    let Ok(about) = fs::metadata(&file) else { return Some(io::ErrorKind::NotFound.into()) };
+    if about.is_dir() || !sys::may_execute(&file) {
+        return Some(io::ErrorKind::PermissionDenied.into());
+    }
+    let head = head_of(&file)?;
+    let unknown = || Some(io::Error::from_raw_os_error(sys::ENOEXEC));
+    if head.starts_with(b"\x7fELF") {
+        let ours = std::env::consts::ARCH;
+        // 32-bit programs run on the 64-bit machine of the same family.
+        let runs = |theirs: &str| theirs == ours || (theirs, ours) == ("x86", "x86_64");
+        if elf_machine(&head).is_some_and(|theirs| !runs(&theirs)) {
+            return unknown();
+        }
+        return elf_loader(&head)
+            .filter(|loader| !Path::new(loader).exists())
+            .map(|_| io::ErrorKind::NotFound.into());
+    }
+    match interpreter(&head) {
+        Some(program) if !Path::new(program).exists() => Some(io::ErrorKind::NotFound.into()),
+        Some(program) if !sys::may_execute(Path::new(program)) => {
+            Some(io::ErrorKind::PermissionDenied.into())
+        }
+        Some(_) => None,
+        None => unknown(),
+    }
+}
+
 /// Explains why starting `argv0` in `cwd` (ours if `None`) with this `PATH` ended in `error`.
 pub fn explain(error: &io::Error, argv0: &OsStr, cwd: Option<&Path>, path: Option<&OsStr>) -> Problem {
     if let Some(cwd) = cwd.filter(|cwd| !cwd.is_dir()) {
@@ -333,9 +365,13 @@ mod tests {
     fn explained(argv0: &OsStr, cwd: Option<&Path>, path: Option<&OsStr>) -> Problem {
         let error = loop {
             let program = match find_program(argv0, cwd, path) {
-                Ok(path) => {
-                    sys::Program { path, argv: vec![argv0.into()], env: vec![], cwd: cwd.map(Into::into) }
-                }
+                Ok(path) => sys::Program {
+                    path,
+                    argv: vec![argv0.into()],
+                    env: vec![],
+                    cwd: cwd.map(Into::into),
+                    inherits: None,
+                },
                 Err(error) => break error,
             };
             match sys::spawn(&program).unwrap_err() {

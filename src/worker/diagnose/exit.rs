@@ -49,9 +49,19 @@ fn told(status: ExitStatus, hint: Option<&str>, words: &str) -> String {
     text
 }
 
+/// Whether it says that it could not bind an address because somebody has it.
+pub fn is_about_a_taken_address(last_lines: &[String]) -> bool {
+    last_lines.iter().any(|line| says_taken(&line.to_ascii_lowercase()))
+}
+
+/// As the C library, Node and the JVM put it.
+fn says_taken(lower: &str) -> bool {
+    ["eaddrinuse", "address already in use", "address in use"].iter().any(|words| lower.contains(words))
+}
+
 fn hint(status: ExitStatus, words: &str, fc_port: u16) -> Option<String> {
     let lower = words.to_ascii_lowercase();
-    if lower.contains("eaddrinuse") || lower.contains("address already in use") {
+    if says_taken(&lower) {
         // Node names the port, Python does not.
         let whose = match lower.contains("eaddrinuse") && !lower.contains(&fc_port.to_string()) {
             true => "perhaps by another worker of the pool: each needs its own".to_owned(),

@@ -11,6 +11,8 @@ pub struct Kin {
     pub parent: i32,
     /// Its group's leader's.
     pub group: i32,
+    /// Processor time that it has used, in ticks of the system.
+    pub ticks: u64,
 }
 
 /// Every process of this machine, zombies included; empty without `/proc`.
@@ -18,8 +20,7 @@ pub fn everybody() -> Vec<Kin> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let kin = |name: &str| {
         let pid = name.parse().ok()?;
-        let (parent, group) = parent_and_group(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
-        Some(Kin { pid, parent, group })
+        told(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     };
     entries.filter_map(|entry| kin(entry.ok()?.file_name().to_str()?)).collect()
 }
@@ -30,10 +31,12 @@ pub fn children() -> Vec<i32> {
     everybody().into_iter().filter(|kin| kin.parent == own).map(|kin| kin.pid).collect()
 }
 
-/// Fields 4 and 5 of proc_pid_stat(5); the name before them may contain anything.
-fn parent_and_group(stat: &str) -> Option<(i32, i32)> {
+/// Fields 4, 5, 14 and 15 of proc_pid_stat(5); the name before them may contain anything.
+fn told(pid: i32, stat: &str) -> Option<Kin> {
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(1);
-    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    let (parent, group) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    let mut times = fields.skip(8).map(|field| field.parse().unwrap_or(0_u64));
+    Some(Kin { pid, parent, group, ticks: times.next().unwrap_or(0) + times.next().unwrap_or(0) })
 }
 
 #[cfg(test)]
@@ -54,7 +57,8 @@ mod tests {
 
     #[test]
     fn a_name_with_a_bracket_confuses_nobody() {
-        assert_eq!(parent_and_group("7 (a) b) S 1 2 3"), Some((1, 2)));
-        assert_eq!(parent_and_group("nothing"), None);
+        let kin = told(7, "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 110 20 30").unwrap();
+        assert_eq!((kin.parent, kin.group, kin.ticks), (1, 2, 130));
+        assert!(told(7, "nothing").is_none());
     }
 }

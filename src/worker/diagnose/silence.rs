@@ -14,6 +14,7 @@ use crate::error::Problem;
 use crate::upstream::pool::{Address, WorkerId};
 
 use super::kin;
+use crate::worker::ladder::{Rung, Way};
 
 /// One listening socket of a worker.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,21 +25,44 @@ pub enum Listens {
     Unix(String),
 }
 
+/// Where a worker was told to listen.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// Where it is looked for.
+    pub address: &'a Address,
+    /// In which way it is to get there.
+    pub way: Way,
+}
+
 /// Explains the silence of worker `worker`, whose process group is `group`.
 ///
 /// `told` is where it was told to listen, `fc_port` the port that is ours, `after`
 /// how long it has been running.
-pub fn explain(worker: WorkerId, group: i32, told: &Address, fc_port: u16, after: Duration) -> Problem {
+pub fn explain(worker: WorkerId, group: i32, told: Told<'_>, fc_port: u16, after: Duration) -> Problem {
     problem(worker, &listening(group), told, fc_port, after)
 }
 
-fn problem(worker: WorkerId, found: &[Listens], told: &Address, fc_port: u16, after: Duration) -> Problem {
+fn problem(worker: WorkerId, found: &[Listens], told: Told<'_>, fc_port: u16, after: Duration) -> Problem {
     let seconds = after.as_secs();
-    let (told_text, fix) = match told {
+    let (told_text, fix) = match told.address {
+        Address::Unix(_) if told.way.rung == Rung::Shim => (
+            format!(
+                "the port {} that is taken from it by the bind shim, or $WARMFRONT_SOCKET",
+                told.way.port
+            ),
+            "Let it read PORT, or tell its own port with `--app-port`.",
+        ),
+        Address::Unix(_) if told.way.rung == Rung::Fd => (
+            "the descriptor 3 that it has inherited (LISTEN_FDS=1)".to_owned(),
+            "Let it accept from descriptor 3, or leave out `--transport fd`.",
+        ),
+        Address::Unix(_) if told.way.rung == Rung::Remap => (
+            format!("the port {} that is remapped as it binds it", told.way.port),
+            "Let it read PORT, or tell its own port with `--app-port`.",
+        ),
         Address::Unix(path) => (
             format!("the socket it was told (PORT={})", path.display()),
-            "Let it listen on what PORT or `{socket}` says; if it can only do ports, add `--transport tcp` and \
-             put `{port}` where its command takes the port.",
+            "Let it listen on what PORT or `{socket}` says; if it can only do ports, leave out `--transport socket`.",
         ),
         Address::Tcp(address) => (
             format!("the port it was told (PORT={})", address.port()),
@@ -70,8 +94,16 @@ fn problem(worker: WorkerId, found: &[Listens], told: &Address, fc_port: u16, af
 }
 
 impl Listens {
+    /// The address of one on TCP.
+    pub fn tcp(self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(address),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// For people.
-    pub(in crate::worker) fn to_text(&self) -> String {
+    pub fn to_text(&self) -> String {
         match self {
             Self::Tcp(address) => address.to_string(),
             Self::Unix(path) => format!("unix:{path}"),
@@ -96,6 +128,12 @@ pub fn listening(group: i32) -> Vec<Listens> {
     found.sort();
     found.dedup();
     found
+}
+
+/// Processor time that the processes of a group and their descendants have used, in ticks of the system.
+pub fn ticks(group: i32) -> u64 {
+    let members = members(group);
+    kin::everybody().iter().filter(|kin| members.contains(&kin.pid)).map(|kin| kin.ticks).sum()
 }
 
 /// Processes whose group is `group`, and all their descendants.
@@ -194,12 +232,13 @@ mod tests {
 
     const SOCKET: &str = "/s/w1-1.sock";
 
-    fn told() -> Address {
-        Address::Unix(SOCKET.into())
+    fn told(address: &Address, rung: Rung) -> Told<'_> {
+        Told { address, way: Way { rung, port: 9000, host: Ipv4Addr::LOCALHOST.into() } }
     }
 
     fn explained(group: i32, fc_port: u16) -> Problem {
-        explain(WorkerId(1), group, &told(), fc_port, Duration::from_secs(5))
+        let socket = Address::Unix(SOCKET.into());
+        explain(WorkerId(1), group, told(&socket, Rung::Socket), fc_port, Duration::from_secs(5))
     }
 
     #[test]
@@ -211,7 +250,7 @@ mod tests {
         let problem = explained(group, 9000);
         assert!(problem.what.contains(&format!("it listens on 0.0.0.0:{port}.")), "{problem}");
         assert!(
-            problem.why.contains("PORT=/s/w1-1.sock") && problem.fix.contains("--transport tcp"),
+            problem.why.contains("PORT=/s/w1-1.sock") && problem.fix.contains("--transport socket"),
             "{problem}"
         );
         let problem = explained(group, port.parse().unwrap());
@@ -243,8 +282,8 @@ mod tests {
     #[test]
     fn a_tcp_worker_on_the_wrong_port_hears_of_its_port() {
         let found = [Listens::Tcp(([0, 0, 0, 0], 3000).into())];
-        let told = Address::Tcp(([127, 0, 0, 1], 41000).into());
-        let problem = problem(WorkerId(2), &found, &told, 9000, Duration::from_secs(120));
+        let address = Address::Tcp(([127, 0, 0, 1], 41000).into());
+        let problem = problem(WorkerId(2), &found, told(&address, Rung::Tcp), 9000, Duration::from_secs(120));
         assert!(problem.why.contains("PORT=41000") && problem.fix.contains("{port}"), "{problem}");
     }
 

@@ -17,7 +17,7 @@ fn pipes(script: &str) -> (std::process::Child, [OwnedFd; 2]) {
 }
 
 fn worker(number: u32) -> Manner<'static> {
-    Manner::Worker { id: WorkerId(number), stamped: true }
+    Manner::Worker { id: WorkerId(number), stamped: true, is_repeated: |_| false }
 }
 
 /// What scripts write becomes these records; their last lines.

@@ -302,7 +302,7 @@ impl Processes {
         }
         let mut env = inherited(std::env::vars_os());
         env.extend(process.env.iter().map(|(name, value)| (name.into(), value.into())));
-        let started = start(process.argv.clone(), env, process.cwd.as_deref())
+        let started = start(process.argv.clone(), env, process.cwd.as_deref(), None, sys::spawn)
             .map_err(|error| LaunchError { problem: named(error.problem), ..error })?;
         let mut group = Group::new(started.pid, clock::now());
         let (manner, journal) = (seat.journal.manner(&process.name), &seat.journal);

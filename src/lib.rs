@@ -8,13 +8,13 @@
 //! (`tests/tidy.rs` keeps that true):
 //!
 //! - floor 0: [`config`], [`error`], [`id`], [`clock`], [`sync`]
-//! - floor 1: [`http1`], [`fc`], [`noslate`] (pure knowledge), [`listener`], [`sys`] (doors to the system)
+//! - floor 1: [`http1`], [`fc`], [`fastcgi`], [`noslate`] (pure knowledge), [`listener`], [`sys`] (doors to the system)
 //! - floor 2: [`worker`] publishes into [`upstream`]
 //! - floor 3: [`lifecycle`]
 //! - floor 4: [`proxy`], the walk of one request
 //! - floor 5: [`engine`], how bytes move
 //! - floor 6: [`cli`], [`app`], [`admin`], [`watch`], [`otlp`], [`newcomers`], [`exit`], [`demo`],
-//!   [`emulate`]
+//!   [`doctor`], [`emulate`]
 //! - shaft: [`telemetry`]
 
 // The oracles of `fuzz/` name this package as everybody else does.
@@ -27,10 +27,12 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod emulate;
 pub mod engine;
 pub mod error;
 pub mod exit;
+pub mod fastcgi;
 pub mod fc;
 pub mod http1;
 pub mod id;

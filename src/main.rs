@@ -20,6 +20,7 @@ fn main() -> std::process::ExitCode {
         Command::Status { flags, as_json } => cli::status(&flags, as_json),
         #[cfg(feature = "top")]
         Command::Top { flags, every } => cli::top(&flags, every),
+        Command::Doctor { flags, wish } => cli::doctor(&flags, &wish),
         Command::DemoWorker => return demo::run(),
         Command::Emulate(wish) => return cli::emulate(*wish),
         Command::Run(flags) => match files::prepare(&flags, &World::real()) {

@@ -20,6 +20,7 @@ use warmfront::admin::families;
 use warmfront::config::keys::{KEYS, Key, Kind, Zero};
 use warmfront::config::units::size_text;
 use warmfront::exit::ExitCode;
+use warmfront::fastcgi::fault::PhpFault;
 use warmfront::http1::framing::FramingFault;
 use warmfront::http1::request::Refused;
 use warmfront::http1::target::TargetFault;
@@ -32,12 +33,12 @@ use warmfront::proxy::reply::LocalReply;
 /// The floors, lowest first. A room imports rooms of lower floors; within a floor, without cycles.
 const FLOORS: [&[&str]; 7] = [
     &["config", "error", "id", "clock", "sync"],
-    &["http1", "fc", "noslate", "listener", "sys"],
+    &["http1", "fc", "fastcgi", "noslate", "listener", "sys"],
     &["worker", "upstream"],
     &["lifecycle"],
     &["proxy"],
     &["engine"],
-    &["main", "cli", "app", "newcomers", "exit", "demo", "admin", "otlp", "watch", "emulate"],
+    &["main", "cli", "app", "newcomers", "exit", "demo", "admin", "otlp", "watch", "emulate", "doctor"],
 ];
 
 /// Importable from every floor; imports floor 0 only.
@@ -48,7 +49,7 @@ const FORBIDDEN: [(&str, &str); 1] = [("upstream", "worker")];
 
 /// Where each package may be used: files, or folders with a final `/`. Tests may use any.
 /// When a package disappoints, only its doors change.
-const DOORS: [(&str, &[&str]); 39] = [
+const DOORS: [(&str, &[&str]); 41] = [
     ("arc-swap", &["src/sync.rs"]),
     ("async-trait", &["src/otlp/post.rs"]),
     (
@@ -56,9 +57,18 @@ const DOORS: [(&str, &[&str]); 39] = [
         &["src/demo.rs", "src/engine/h2/", "src/engine/noslate/", "src/noslate/", "src/worker/planes/rpc.rs"],
     ),
     ("bytesize", &["src/config/units.rs"]),
-    ("clap", &["src/cli.rs"]),
+    ("clap", &["src/cli.rs", "src/cli/line.rs"]),
     // What judges gets randomness as an argument; these ask for it.
-    ("fastrand", &["src/id.rs", "src/worker/processes/", "src/worker/spawn.rs", "src/worker/supervisor.rs"]),
+    (
+        "fastrand",
+        &[
+            "src/id.rs",
+            "src/worker/processes/",
+            "src/worker/socket_dir.rs",
+            "src/worker/supervisor/",
+            "src/worker/supervisor.rs",
+        ],
+    ),
     ("h2", &["src/engine/h2/", "src/engine/noslate/", "src/worker/planes/rpc.rs"]),
     ("hdrhistogram", &[]),
     ("http", &["src/engine/h2/", "src/engine/noslate/", "src/worker/planes/rpc.rs"]),
@@ -67,6 +77,7 @@ const DOORS: [(&str, &[&str]); 39] = [
         &["src/demo.rs", "src/admin/", "src/emulate/", "src/otlp/post.rs", "src/watch/ask.rs"],
     ),
     ("httparse", &["src/http1/"]),
+    ("httpdate", &["src/engine/fastcgi/site.rs"]),
     // Periods have one door, dates another.
     ("humantime", &["src/config/units.rs", "src/telemetry/say.rs"]),
     ("hyper", &["src/demo.rs", "src/admin/", "src/emulate/", "src/otlp/post.rs", "src/watch/ask.rs"]),
@@ -77,6 +88,7 @@ const DOORS: [(&str, &[&str]); 39] = [
     ("metrics", &["src/admin/exposition.rs"]),
     ("metrics-exporter-prometheus", &["src/admin/exposition.rs"]),
     ("mimalloc", &["src/main.rs"]),
+    ("mime_guess", &["src/engine/fastcgi/site.rs"]),
     ("opentelemetry", &["src/otlp/"]),
     ("opentelemetry-http", &["src/otlp/post.rs"]),
     ("opentelemetry-otlp", &["src/otlp/post.rs"]),
@@ -90,6 +102,7 @@ const DOORS: [(&str, &[&str]); 39] = [
         "serde_json",
         &[
             "src/admin/",
+            "src/doctor/findings.rs",
             "src/emulate/",
             "src/config/show.rs",
             "src/config/show/",
@@ -104,7 +117,7 @@ const DOORS: [(&str, &[&str]); 39] = [
     // A dependency only where schedules are explored.
     ("shuttle", &["src/sync.rs"]),
     ("smallvec", &["src/http1/"]),
-    ("socket2", &["src/engine/unix.rs", "src/listener.rs"]),
+    ("socket2", &["src/engine/unix.rs", "src/listener.rs", "src/worker/entrance.rs", "src/worker/spawn.rs"]),
     ("strsim", &["src/config/nearest.rs"]),
     ("thiserror", &["src/"]),
     // The runtime: nothing of floors 0 and 1 waits, but for the clock that tests can turn.
@@ -116,6 +129,7 @@ const DOORS: [(&str, &[&str]); 39] = [
             "src/app/",
             "src/clock.rs",
             "src/demo.rs",
+            "src/doctor/",
             "src/emulate/",
             "src/engine/",
             "src/lifecycle/",
@@ -134,19 +148,23 @@ const DOORS: [(&str, &[&str]); 39] = [
     ("warmfront", &["src/main.rs"]),
 ];
 
-/// The doors to the system, and the only places of `unsafe`.
+/// The doors to the system, and the only places of `unsafe` in what is warmfront. The shim, which runs inside of
+/// workers and makes its system calls itself, is the other one: `shim/`, a crate of its own.
 const UNSAFE: [&str; 4] = ["src/sys.rs", "src/sys/", "src/engine/uring/ring.rs", "loadtest/fork.rs"];
 
 /// What judges: bytes, facts, `now` and chance come in as arguments.
-const PURE: [&str; 24] = [
+const PURE: [&str; 30] = [
     "src/http1/",
     "src/fc/",
+    "src/fastcgi/",
+    "src/config/resolve/php.rs",
     "src/noslate/",
     "src/admin/readiness.rs",
     "src/config/resolve.rs",
     "src/config/guess.rs",
     "src/config/references.rs",
     "src/config/resolve/processes.rs",
+    "src/doctor/findings.rs",
     "src/emulate/function_env.rs",
     "src/emulate/headers.rs",
     "src/emulate/limits.rs",
@@ -158,11 +176,14 @@ const PURE: [&str; 24] = [
     "src/proxy/budget.rs",
     "src/proxy/line.rs",
     "src/upstream/balance.rs",
+    "src/worker/ladder.rs",
     "src/worker/lines.rs",
+    "src/worker/native/",
     "src/worker/records.rs",
     "src/worker/respawn.rs",
     "src/worker/stamp.rs",
     "src/worker/state.rs",
+    "src/worker/words.rs",
 ];
 
 /// What a pure file must not mention.
@@ -382,7 +403,7 @@ fn unsafe_lives_in_sys_and_in_the_ring() {
 #[test]
 fn every_file_says_why_it_exists() {
     let mut complaints = Complaints::default();
-    for file in sources("src").into_iter().chain(sources("loadtest")) {
+    for file in sources("src").into_iter().chain(sources("loadtest")).chain(sources("shim")) {
         if !file.text.starts_with("//! ") && !file.path.ends_with("/tests.rs") {
             complaints.add(&file, 1, "begin with `//!`: what this file is for, in one sentence");
         }
@@ -393,7 +414,7 @@ fn every_file_says_why_it_exists() {
 #[test]
 fn no_file_holds_two_nouns() {
     let mut complaints = Complaints::default();
-    for file in sources("src") {
+    for file in sources("src").into_iter().chain(sources("shim")) {
         let lines = file.text.lines().count();
         if lines > LINES_MAX {
             complaints.add(
@@ -423,13 +444,23 @@ fn nothing_unwraps_outside_tests() {
 
 #[test]
 fn every_ready_configuration_passes_check() {
-    let directory = root().join("configs");
+    check_configurations_below("configs", &[]);
+}
+
+/// Their programs are not here, so each is checked with another in its place.
+#[test]
+fn every_example_passes_check() {
+    check_configurations_below("examples", &["--", "/bin/true"]);
+}
+
+fn check_configurations_below(directory: &str, command: &[&str]) {
     let mut checked = 0;
-    for path in files_below(&directory) {
+    for path in files_below(&root().join(directory)) {
         if path.extension().is_some_and(|extension| extension == "toml") {
             let output = Command::new(env!("CARGO_BIN_EXE_warmfront"))
                 .args(["check", "--config"])
                 .arg(&path)
+                .args(command)
                 .env_clear()
                 .output()
                 .expect("the binary starts");
@@ -437,7 +468,7 @@ fn every_ready_configuration_passes_check() {
             checked += 1;
         }
     }
-    assert!(checked > 0, "no *.toml in {}", directory.display());
+    assert!(checked > 0, "no *.toml in {directory}");
 }
 
 // === documents ===
@@ -477,6 +508,7 @@ fn every_answer_of_our_own_has_a_row_in_the_errors_page() {
         Cause::LargeBody(1),
     ];
     let faults = FaultKind::ALL.map(|kind| Cause::Plane(PlaneFault::new(kind)));
+    let of_php = PhpFault::all().map(Cause::Php);
     let heads = [
         Refused::Malformed("request line"),
         Refused::Framing(FramingFault::BadLength),
@@ -494,7 +526,7 @@ fn every_answer_of_our_own_has_a_row_in_the_errors_page() {
     let replies = refusals
         .iter()
         .map(|refusal| LocalReply::refused(refusal, 1, id))
-        .chain(causes.iter().chain(&faults).map(|cause| LocalReply::failed(cause, id)))
+        .chain(causes.iter().chain(&faults).chain(&of_php).map(|cause| LocalReply::failed(cause, id)))
         .chain(heads.iter().map(|head| LocalReply::malformed(head, id)))
         .chain(std::iter::once(LocalReply::slow_head(second, id)))
         .chain(std::iter::once(LocalReply::last_hop(b"OPTIONS * HTTP/1.1\r\n\r\n", id)));
@@ -678,7 +710,7 @@ fn configuration_page() -> String {
          `warmfront check` prints every problem with its place and starts nothing; `warmfront config`\n\
          prints every value and where it came from. An unknown key or variable is an error that names\n\
          the nearest valid one. Ready files: [minimal](../configs/minimal.toml), [fc](../configs/fc.toml),\n\
-         [grpc](../configs/grpc.toml), [edge](../configs/edge.toml), [noslate](../configs/noslate.toml).\n\n\
+         [grpc](../configs/grpc.toml), [edge](../configs/edge.toml), [noslate](../configs/noslate.toml), [php-fpm](../configs/php-fpm.toml).\n\n\
          Periods have a unit (`1500ms`, `30s`, `2m`) and are at most 24 hours. Sizes are whole bytes or\n\
          have a unit (`64KiB` is 1024-based, `64kB` 1000-based).\n",
     );

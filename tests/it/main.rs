@@ -4,11 +4,13 @@ mod access_log;
 mod admin;
 mod admission;
 mod affinity;
+mod apps;
 mod baselines;
 mod cli;
 mod clients;
 #[cfg(feature = "loadtest")]
 mod cold;
+mod doctor;
 mod emulate;
 mod engine;
 mod express;
@@ -25,6 +27,7 @@ mod noslate;
 mod passage;
 #[cfg(feature = "loadtest")]
 mod peers;
+mod php;
 mod policy;
 mod processes;
 mod processes_beside;
@@ -35,6 +38,7 @@ mod support;
 mod table;
 mod targets;
 mod traces;
+mod transports;
 mod upgrade;
 #[cfg(feature = "loadtest")]
 mod warm;

@@ -93,7 +93,7 @@ fn fc06_a_node_server_that_reads_the_platforms_port_runs_unchanged() {
         assert_eq!((response.field("keep-alive"), response.field("connection")), (None, None));
     }
     // What workers print is passed on, and names the worker.
-    let line = sidecar.stdout.wait_for("listening on /");
+    let line = sidecar.stdout.wait_for("listening on 9000");
     assert!(line.contains("[w1] ") || line.contains("[w2] "), "{line}");
 }
 
@@ -113,7 +113,8 @@ fn a_python_server_on_its_socket_is_served_from() {
                   class Server(socketserver.UnixStreamServer):\n\
                   \x20   request_queue_size = 16\n\
                   Server(os.environ['PORT'], Handler).serve_forever()\n";
-    let sidecar = Setup::run(["python3", "server.py"]).file("server.py", server).start();
+    let sidecar =
+        Setup::run(["python3", "server.py"]).file("server.py", server).flag("--transport", "socket").start();
     let mut clients = [sidecar.client(), sidecar.client(), sidecar.client()];
     for _ in 0..10 {
         for client in &mut clients {

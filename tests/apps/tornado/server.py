@@ -1,8 +1,7 @@
 """A Tornado app as Function Compute's documentation writes one for a custom runtime.
 
 The port comes from the platform's variable, the hooks of the instance's life are paths, an event
-comes to /invoke, and everything else is the application's own. Behind warmfront the variable holds
-the path of a Unix socket; Tornado binds those with a function of its own.
+comes to /invoke, and everything else is the application's own. It knows nothing of sockets.
 """
 
 import json
@@ -73,15 +72,9 @@ def main():
             (".*", Everything),
         ]
     )
-    server = tornado.httpserver.HTTPServer(app)
-    where = os.environ.get("FC_SERVER_PORT", "9000")
-    if where.startswith("/"):
-        sockets = [tornado.netutil.bind_unix_socket(where)]
-    else:
-        sockets = tornado.netutil.bind_sockets(int(where), "127.0.0.1")
-        where = sockets[0].getsockname()[1]
-    server.add_sockets(sockets)
-    print(f"listening on {where}", flush=True)
+    sockets = tornado.netutil.bind_sockets(int(os.environ.get("FC_SERVER_PORT", "9000")), "0.0.0.0")
+    tornado.httpserver.HTTPServer(app).add_sockets(sockets)
+    print(f"listening on {sockets[0].getsockname()[1]}", flush=True)
     tornado.ioloop.IOLoop.current().start()
 
 

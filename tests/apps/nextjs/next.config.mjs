@@ -1,0 +1,5 @@
+// A server that needs nothing beside it, as images for containers have it.
+export default {
+  output: 'standalone',
+  outputFileTracingRoot: import.meta.dirname,
+};

@@ -8,8 +8,8 @@ use super::table::{Connections, TABLE};
 
 /// What the tests of other rooms play, and what cannot be had here: what, command, way in, why it is not in the table.
 const ELSEWHERE: &[[&str; 4]] = &[
-    ["php-fpm", "`php-fpm -F`", "`fastcgi`", "has tests of its own, for PHP"],
-    ["WordPress", "`php-fpm -F`", "`fastcgi`", "has tests of its own, for PHP"],
+    ["php-fpm", "`php-fpm`", "`fastcgi`", "has tests of its own: `tests/it/php`"],
+    ["WordPress", "`php-fpm`", "`fastcgi`", "by hand, for its 160 MB: `scripts/wordpress`"],
     [
         "Swoole",
         "`php server.php`",

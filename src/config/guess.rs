@@ -69,18 +69,26 @@ pub(super) fn names_fpm_config(argv: &[OsString]) -> bool {
     argv.iter().skip(1).any(|word| names(word.as_bytes()))
 }
 
-/// The name that decides: the program's, or that of what it merely starts.
+/// Which word names the program that decides, and the name: the first one's, or that of what it merely starts (`env`,
+/// `python -m`).
+#[must_use]
+pub fn decisive(argv: &[OsString]) -> Option<(usize, &OsStr)> {
+    let mut at = 0;
+    loop {
+        let name = Path::new(argv.get(at)?).file_name()?;
+        if name == "env" {
+            at += 1 + argv[at + 1..].iter().take_while(|word| word.as_bytes().contains(&b'=')).count();
+            continue;
+        }
+        if name.as_bytes().starts_with(b"python") && argv.get(at + 1).is_some_and(|flag| flag == "-m") {
+            return Some((at + 2, argv.get(at + 2)?));
+        }
+        return Some((at, name));
+    }
+}
+
 fn program(argv: &[OsString]) -> Option<&OsStr> {
-    let (first, rest) = argv.split_first()?;
-    let name = Path::new(first).file_name()?;
-    if name == "env" {
-        let skip = rest.iter().take_while(|word| word.as_bytes().contains(&b'=')).count();
-        return program(&rest[skip..]);
-    }
-    if name.as_bytes().starts_with(b"python") && rest.first().is_some_and(|flag| flag == "-m") {
-        return rest.get(1).map(OsString::as_os_str);
-    }
-    Some(name)
+    decisive(argv).map(|(_, name)| name)
 }
 
 #[cfg(test)]

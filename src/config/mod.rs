@@ -230,20 +230,15 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// What it is called in the configuration, in the order of the key's choices.
-    pub const WORDS: [(&'static str, Self); 6] = [
-        ("auto", Self::Auto),
-        ("socket", Self::Socket),
-        ("fd", Self::Fd),
-        ("shim", Self::Shim),
-        ("tcp", Self::Tcp),
-        ("fastcgi", Self::FastCgi),
-    ];
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Auto, Self::Socket, Self::Fd, Self::Shim, Self::Tcp, Self::FastCgi];
+    /// What they are called, in the same order.
+    pub const WORDS: [&'static str; 6] = ["auto", "socket", "fd", "shim", "tcp", "fastcgi"];
 
     /// What it is called.
     #[must_use]
     pub fn word(self) -> &'static str {
-        Self::WORDS.iter().find(|(_, transport)| *transport == self).map_or("", |(word, _)| word)
+        Self::WORDS[self as usize]
     }
 }
 

@@ -10,8 +10,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use super::guess::guess_slots;
 use super::guess::{DEMO_WORKER, is_demo};
+pub use super::guess::{decisive, guess_slots};
 use super::keys::{Key, Kind};
 use super::layers::{Finding, Layers, Source, Value, in_order};
 use super::read::{self, Bad};
@@ -276,7 +276,7 @@ impl Judge<'_> {
             });
         let cwd = self.optional("workers.cwd", read::path);
         let socket_dir = self.optional("workers.socket_dir", read::path);
-        let transport = Transport::WORDS[self.choice("workers.transport")].1;
+        let transport = Transport::ALL[self.choice("workers.transport")];
         let port = self.app_port(port);
         let backoff = (self.period("workers.backoff_min"), self.period("workers.backoff_max"));
         self.at_most(

@@ -96,7 +96,7 @@ pub(super) fn run(
     let refused = |error: std::io::Error| {
         Problem::new(
             format!("The system refused a runtime: {error}."),
-            "",
+            "The command is started and asked on one.",
             "Raise the limits of this process.",
         )
     };

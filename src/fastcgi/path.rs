@@ -198,7 +198,8 @@ mod tests {
     ];
 
     fn look(path: &[u8]) -> Found {
-        let path = std::str::from_utf8(path).unwrap();
+        // None of them has such a name.
+        let Ok(path) = std::str::from_utf8(path) else { return Found::Nothing };
         let below =
             |file: &str| file.strip_prefix(path).is_some_and(|rest| path == "/" || rest.starts_with('/'));
         if FILES.contains(&path) {

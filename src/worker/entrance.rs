@@ -24,9 +24,9 @@ const LOOK: Duration = Duration::from_secs(1);
 const AT_REST: u64 = 3;
 
 /// Where one life of a worker may be met.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Entrance {
-    /// The first that accepts is where it is.
+    /// The first that accepts is where it is. Never empty.
     pub(super) addresses: Vec<Address>,
     /// The listener of the first of them, if the worker inherits it listening: with room for one connection.
     pub(super) held: Option<Socket>,
@@ -48,7 +48,7 @@ pub(super) enum Met {
 impl Entrance {
     /// Of a worker that has been met before.
     pub(super) fn at(address: Address) -> Self {
-        Self { addresses: vec![address], ..Self::default() }
+        Self { addresses: vec![address], held: None, is_anybodys: false, remapped: None }
     }
 
     /// The Unix sockets among its addresses.
@@ -61,15 +61,16 @@ impl Entrance {
     }
 
     /// What it is called before it was met.
-    pub(super) fn name(&self) -> Option<&Address> {
-        self.addresses.first()
+    pub(super) fn name(&self) -> &Address {
+        &self.addresses[0]
     }
 
-    /// Waits for the worker whose processes are those of `group`; with `looks` also for it to be elsewhere.
+    /// Waits for the worker whose processes are those of `group`; with `looks` also for it to be elsewhere. One that is
+    /// elsewhere may still come here: ask again.
     ///
     /// # Cancel safety
     /// May be dropped at any time; at most one connection without bytes is hung up.
-    pub(super) async fn met(self, group: i32, looks: bool) -> Met {
+    pub(super) async fn met(&self, group: i32, looks: bool) -> Met {
         let mut pause = probe::FIRST;
         let mut knocked = false;
         let mut looker = looks.then(|| Looker::new(clock::now()));
@@ -154,7 +155,7 @@ mod tests {
         let theirs = held.try_clone().unwrap();
         let address = Address::Unix(path);
         let entrance = Entrance { held: Some(held), ..Entrance::at(address.clone()) };
-        let mut meeting = tokio::spawn(entrance.met(0, false));
+        let mut meeting = tokio::spawn(async move { entrance.met(0, false).await });
         let too_early = clock::timeout(Duration::from_millis(100), &mut meeting).await;
         assert!(too_early.is_none(), "it waits in the queue: {too_early:?}");
         theirs.accept().unwrap();
@@ -162,5 +163,33 @@ mod tests {
         for _ in 0..8 {
             probe::accepts(&address).await.expect("there is room for many now");
         }
+    }
+
+    #[tokio::test]
+    async fn one_that_was_elsewhere_is_still_met_at_any_of_its_addresses() {
+        use std::io::BufRead as _;
+        use std::os::unix::process::CommandExt as _;
+
+        let script = "import socket, time\ns = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen()\n\
+                      print(s.getsockname()[1], flush=True); time.sleep(600)";
+        let mut child = std::process::Command::new("python3")
+            .args(["-c", script])
+            .process_group(0)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut port = String::new();
+        std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        let group = i32::try_from(child.id()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+        let mut entrance = Entrance::at(Address::Unix(first));
+        entrance.addresses.push(Address::Unix(second.clone()));
+        let elsewhere = SocketAddr::from(([127, 0, 0, 1], port.trim().parse().unwrap()));
+        assert_eq!(entrance.met(group, true).await, Met::Elsewhere(vec![elsewhere]));
+        let _listener = std::os::unix::net::UnixListener::bind(&second).unwrap();
+        assert_eq!(entrance.met(group, false).await, Met::Accepting(Address::Unix(second)));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }

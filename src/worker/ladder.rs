@@ -52,13 +52,11 @@ impl Way {
     /// What a better way would save, for whoever runs the app.
     pub fn advice(&self) -> Option<&'static str> {
         match self.rung {
-            Rung::Socket | Rung::Fd => None,
-            Rung::Shim => {
-                Some("one that listens on $WARMFRONT_SOCKET by itself saves about 5 % of its CPU per request")
-            }
+            // The shim costs nothing that could be measured (docs/transports.md).
+            Rung::Socket | Rung::Fd | Rung::Shim => None,
             Rung::Remap | Rung::Tcp => Some(
-                "a Unix socket, $WARMFRONT_SOCKET, saves about 10 % of its CPU per request and lets more of them be \
-                 sent again",
+                "a Unix socket, $WARMFRONT_SOCKET, saves about a quarter of its CPU per small request and lets more of \
+                 them be sent again",
             ),
             Rung::Fixed => Some("let it read PORT, and there can be several"),
         }
@@ -66,6 +64,10 @@ impl Way {
 
     /// What a configuration would have to say to begin with this way instead of `first`.
     pub fn saves(&self, first: Way) -> String {
+        if self.rung == Rung::Fixed {
+            // Nothing leads there directly.
+            return String::new();
+        }
         let port = (self.port != first.port).then(|| format!("workers.app_port = {}", self.port));
         let transport = match self.rung {
             Rung::Shim if self.rung != first.rung => Some("workers.transport = \"shim\""),
@@ -89,6 +91,14 @@ pub struct Means {
     pub remap: Result<(), String>,
 }
 
+impl Means {
+    /// Where nobody looked, because a way was chosen.
+    pub fn none() -> Self {
+        let why = || Err("another way was chosen".to_owned());
+        Self { shim: why(), remap: why() }
+    }
+}
+
 /// What a worker did instead of becoming ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sight {
@@ -104,6 +114,8 @@ pub struct Ladder {
     way: Way,
     /// Whether nobody has said which way it is to be.
     is_open: bool,
+    /// Whether a worker has gone it to its end.
+    is_proven: bool,
     means: Means,
     /// The port that is ours.
     ours: u16,
@@ -114,7 +126,7 @@ impl Ladder {
     /// One that begins with `rung`.
     pub fn new(rung: Rung, port: u16, ours: u16, is_open: bool, means: Means) -> Self {
         let way = Way { rung, port, host: Ipv4Addr::LOCALHOST.into() };
-        Self { way, is_open, means, ours, tried: Vec::new() }
+        Self { way, is_open, is_proven: false, means, ours, tried: Vec::new() }
     }
 
     /// The first rung for a program of which no more is known than its file.
@@ -131,19 +143,24 @@ impl Ladder {
         self.way
     }
 
-    /// Whether it is worth looking where a worker listens instead.
+    /// Whether nobody has said which way it is to be.
     pub fn is_open(&self) -> bool {
         self.is_open
     }
 
-    /// What this machine lets us do.
-    pub fn means(&self) -> &Means {
-        &self.means
+    /// Whether a worker that does something else may still change the way.
+    pub fn may_step(&self) -> bool {
+        self.is_open && !self.is_proven
+    }
+
+    /// A worker that went `way` was met there: what keeps another one is no matter of the way.
+    pub fn prove(&mut self, way: Way) {
+        self.is_proven |= way == self.way;
     }
 
     /// Judges a worker that went `way` and did this. The new way, if there is one; the same worker's next life goes it.
     pub fn step(&mut self, way: Way, sight: &Sight) -> Option<Way> {
-        if !self.is_open || way != self.way {
+        if !self.may_step() || way != self.way {
             return None;
         }
         let candidates = match sight {
@@ -286,6 +303,24 @@ mod tests {
         let old = ladder.way();
         assert!(ladder.step(old, &Sight::Taken).is_some());
         assert_eq!(ladder.step(old, &Sight::Taken), None);
+    }
+
+    #[test]
+    fn a_way_that_one_worker_has_gone_is_not_left_for_what_another_one_does() {
+        let mut ladder = ladder(Rung::Shim, ALL);
+        ladder.prove(ladder.way());
+        assert!(ladder.is_open() && !ladder.may_step());
+        assert_eq!(ladder.step(ladder.way(), &Sight::Taken), None);
+    }
+
+    #[test]
+    fn what_is_said_to_save_a_start_does() {
+        let mut ladder = ladder(Rung::Shim, ALL);
+        let first = ladder.way();
+        let next = ladder.step(first, &elsewhere("0.0.0.0:3000")).unwrap();
+        assert_eq!(next.saves(first), " (workers.app_port = 3000 saves this start)");
+        let fixed = Way { rung: Rung::Fixed, ..next };
+        assert_eq!(fixed.saves(first), "", "no key leads to a fixed port at once");
     }
 
     #[test]

@@ -75,23 +75,39 @@ impl Launcher {
         let dir = SocketDir::create(&spawn.socket_dir, spawn.count)?;
         let Reach { program, linkage } =
             program::reach(&spawn.argv, variable(&spawn, "PATH").as_deref(), spawn.cwd.as_deref());
-        let shim = shim::install(dir.path());
-        if let (Transport::Shim, Err(error)) = (spawn.transport, &shim) {
-            return Err(Problem::new("The bind shim cannot be used here.", format!("{error}."), error.fix()));
-        }
-        let means = Means {
-            shim: reached(linkage).and(shim.as_ref().map(drop).map_err(ToString::to_string)),
-            remap: remap::is_possible().map_err(|error| error.to_string()),
-        };
         let native = native::of(&spawn.argv, Some(program.as_os_str()));
-        let (rung, is_open) = first_rung(&spawn, native, &means)?;
-        let ladder = Ladder::new(rung, spawn.port, ours, is_open, means);
+        let given = given_rung(&spawn);
+        // A start that needs neither is not to wait for them.
+        let wants_shim = given.is_none_or(|rung| rung == Rung::Shim);
+        let shim = wants_shim.then(|| shim::install(dir.path()));
+        let means = match &shim {
+            None => Means::none(),
+            Some(shim) => Means {
+                shim: reached(linkage).and(shim.as_ref().map(drop).map_err(ToString::to_string)),
+                remap: remap::is_possible().map_err(|error| error.to_string()),
+            },
+        };
+        if let (Some(Rung::Shim), Err(why)) = (given, &means.shim) {
+            let fix = match &shim {
+                Some(Err(error)) => error.fix(),
+                _ => "Choose another way with `--transport`; auto finds the best one.",
+            };
+            return Err(Problem::new("The bind shim cannot be used here.", format!("{why}."), fix));
+        }
+        let rung = match given {
+            Some(rung) => rung,
+            None if native_socket(&spawn, native).is_some() => Rung::Socket,
+            None => Ladder::first(&means),
+        };
+        let ladder = Ladder::new(rung, spawn.port, ours, given.is_none(), means);
         let node = dir.path().join("patience.cjs");
-        let node = (!node.to_string_lossy().contains([' ', '"', '\\'])).then_some(node);
+        let is_wanted = native.is_some_and(|native| native.patience().iter().any(|tell| tell.needs_node()));
+        let is_fit = !node.to_string_lossy().contains([' ', '"', '\\']);
+        let node = (is_wanted && is_fit).then_some(node);
         if let Some(node) = &node {
             fs::write(node, native::NODE_PATIENCE).map_err(|error| no_file(node, &error))?;
         }
-        Ok(Self { spawn, dir, shim: shim.ok(), native, ladder, node })
+        Ok(Self { spawn, dir, shim: shim.and_then(Result::ok), native, ladder, node })
     }
 
     /// What it was configured with.
@@ -122,12 +138,9 @@ impl Launcher {
         })?;
         let Place { words, mut entrance, inherits } = place;
         let argv = words.argv(&self.spawn.argv);
-        let argv = match entrance.name() {
-            Some(address) => php_fpm::completed(self.spawn.php_fpm.as_ref(), argv, worker, address)?,
-            None => argv,
-        };
+        let argv = php_fpm::completed(self.spawn.php_fpm.as_ref(), argv, worker, entrance.name())?;
         let mut env = words.environment(std::env::vars_os(), &self.spawn.env);
-        if let (Rung::Shim, Some(shim), Some(inherited), Some(Address::Unix(path))) =
+        if let (Rung::Shim, Some(shim), Some(inherited), Address::Unix(path)) =
             (way.rung, &self.shim, &inherits, entrance.name())
         {
             let preloaded = env.get(OsStr::new("LD_PRELOAD")).cloned();
@@ -250,36 +263,25 @@ fn reached(linkage: Linkage) -> Result<(), String> {
     let why = match linkage {
         // Starting it will say what is wrong with an unknown one.
         Linkage::Dynamic | Linkage::Unknown => return Ok(()),
-        Linkage::Static => "It is linked statically: no library can be preloaded.",
-        Linkage::Go => "It is a Go program, which makes its system calls itself.",
-        Linkage::Privileged => "It gains privileges at its start, so that its loader preloads nothing.",
-        Linkage::Foreign => "It is for another kind of machine than this one.",
+        Linkage::Static => "It is linked statically: no library can be preloaded",
+        Linkage::Go => "It is a Go program, which makes its system calls itself",
+        Linkage::Privileged => "It gains privileges at its start, so that its loader preloads nothing",
+        Linkage::Foreign => "It is for another kind of machine than this one",
     };
     Err(why.to_owned())
 }
 
-/// With which way to begin, and whether another may follow.
-fn first_rung(spawn: &Spawn, native: Option<&Native>, means: &Means) -> Result<(Rung, bool), Problem> {
-    let given = match spawn.transport {
+/// The way that somebody has said; `None` if the best is to be found.
+fn given_rung(spawn: &Spawn) -> Option<Rung> {
+    match spawn.transport {
         Transport::Socket | Transport::FastCgi => Some(Rung::Socket),
         Transport::Fd => Some(Rung::Fd),
+        Transport::Shim => Some(Rung::Shim),
         Transport::Tcp => Some(Rung::Tcp),
-        Transport::Shim => match &means.shim {
-            Ok(()) => Some(Rung::Shim),
-            Err(why) => {
-                let fix = "Choose another way with `--transport`; auto finds the best one.";
-                return Err(Problem::new("The bind shim does not reach the command.", why.clone(), fix));
-            }
-        },
         Transport::Auto if is_told_its_socket(spawn) => Some(Rung::Socket),
         Transport::Auto if uses(spawn, "{fd}") => Some(Rung::Fd),
         Transport::Auto => None,
-    };
-    Ok(match given {
-        Some(rung) => (rung, false),
-        None if native_socket(spawn, native).is_some() => (Rung::Socket, true),
-        None => (Ladder::first(means), true),
-    })
+    }
 }
 
 /// Whether the command takes a socket from us in any case: our demo, a php-fpm that we configure, or one that says so.
@@ -348,7 +350,7 @@ mod tests {
         let argv = ["sh", "-c", script, "{socket}", "n{worker}{x}"];
         let launcher = launcher(Transport::Socket, &argv, dir.path());
         let launched = launcher.launch(WorkerId(1), 3, &[]).unwrap();
-        let Some(Address::Unix(path)) = launched.entrance.name().cloned() else { panic!("a socket") };
+        let Address::Unix(path) = launched.entrance.name().clone() else { panic!("a socket") };
         assert!(path.ends_with("w1-3.sock"));
         let path = path.display().to_string();
         let inherited = std::env::var("PATH").unwrap();
@@ -362,7 +364,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let argv = ["sh", "-c", "echo $0 $PORT ${WARMFRONT_SOCKET-none}", "{port}"];
         let launched = launcher(Transport::Tcp, &argv, dir.path()).launch(WorkerId(2), 1, &[]).unwrap();
-        let Some(&Address::Tcp(address)) = launched.entrance.name() else { panic!("a port") };
+        let &Address::Tcp(address) = launched.entrance.name() else { panic!("a port") };
         TcpListener::bind(address).unwrap();
         let port = address.port();
         assert_eq!(stdout(launched), format!("{port} {port} none"));

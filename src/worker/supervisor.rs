@@ -80,7 +80,7 @@ pub struct Supervisor {
 
 /// What a task beside the supervisor came back with.
 enum Done {
-    Met { seat: usize, incarnation: u32, met: Met },
+    Met { seat: usize, incarnation: u32, met: Met, entrance: Entrance },
     Buried(Burial),
 }
 
@@ -201,7 +201,14 @@ impl Supervisor {
                 _ = self.children.recv() => self.reap(),
                 () = self.suspicion.notified() => self.look_for_suspects(&say),
                 Some(done) = self.tasks.join_next() => match done {
-                    Ok(Done::Met { seat, incarnation, met }) => self.on_met(seat, incarnation, met, &say),
+                    Ok(Done::Met { seat, incarnation, met, entrance }) => {
+                        if self.seats[seat].incarnation == incarnation {
+                            match met {
+                                Met::Accepting(address) => self.on_accepting(seat, address, &say),
+                                Met::Elsewhere(at) => self.on_elsewhere(seat, at, entrance, &say),
+                            }
+                        }
+                    }
                     Ok(Done::Buried(burial)) => self.on_buried(burial, &say),
                     // A probe that was not needed any more.
                     Err(_) => {}
@@ -311,14 +318,14 @@ impl Supervisor {
             }
         };
         let suspicion = self.suspicion.clone();
-        let address = entrance.name().expect("invariant: a life has a place where it may be met").clone();
-        let worker = Worker::with_roster(seat.id, address, self.slots, suspicion, output.roster());
+        let worker =
+            Worker::with_roster(seat.id, entrance.name().clone(), self.slots, suspicion, output.roster());
         worker.set_voice(sink.voice());
         let _ = seat.place.on_spawned(now, self.start_deadline);
         let group = Group::new(pid, now).asked_by(php_fpm::stop_signal(self.launcher.spawn()));
         let sockets = entrance.sockets();
         seat.life = Some(Life { group, worker, way, sockets, output, probe: None });
-        self.probe(number, entrance, self.launcher.ladder.is_open());
+        self.probe(number, entrance, self.launcher.ladder.may_step());
         Ok(())
     }
 
@@ -329,19 +336,9 @@ impl Supervisor {
         let group = life.group.pid;
         let probe = self.tasks.spawn(async move {
             let met = entrance.met(group, looks).await;
-            Done::Met { seat, incarnation, met }
+            Done::Met { seat, incarnation, met, entrance }
         });
         life.probe = Some(probe);
-    }
-
-    fn on_met(&mut self, seat: usize, incarnation: u32, met: Met, say: &impl Fn(Report)) {
-        if self.seats[seat].incarnation != incarnation {
-            return;
-        }
-        match met {
-            Met::Accepting(address) => self.on_accepting(seat, address, say),
-            Met::Elsewhere(addresses) => self.on_elsewhere(seat, addresses, say),
-        }
     }
 
     fn on_accepting(&mut self, number: usize, address: Address, say: &impl Fn(Report)) {
@@ -352,6 +349,7 @@ impl Supervisor {
         // An answer that came too late, after the exit or the stop, is an illegal move and means nothing.
         let Ok(true) = seat.place.on_accepting(now) else { return };
         life.probe = None;
+        self.launcher.ladder.prove(life.way);
         life.correct_way(&address);
         if life.worker.address != address {
             // Nobody has seen it yet.

@@ -148,3 +148,19 @@ fn where_no_library_can_be_loaded_the_next_way_is_gone_without_a_word_from_the_l
     let said = sidecar.stderr.all().join("\n");
     assert!(!said.contains("preloaded"), "the loader was never asked: {said}");
 }
+
+#[test]
+fn a_second_port_that_only_one_process_can_have_does_not_lead_the_pool_away_from_the_socket() {
+    // Metrics, say: bound first, by both.
+    let server =
+        format!("require('http').createServer(() => {{}}).listen({});\n{}", free_port(), hard_coded(9000));
+    let sidecar = Setup::run(["node", "server.js"]).file("server.js", &server).with_admin().start_cold();
+    sidecar.stderr.wait_for("it binds an address that is taken");
+    sidecar.stderr.wait_for("is in a crash loop");
+    let ready =
+        workers(&sidecar).into_iter().find(|worker| worker["state"] == "ready").expect("the first one");
+    assert_eq!(ready["transport"], "shim");
+    assert_eq!(ask(&sidecar)["own"]["port"], 9000);
+    let said = sidecar.stderr.all().join("\n");
+    assert!(!said.contains("from now on"), "{said}");
+}

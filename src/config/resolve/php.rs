@@ -123,10 +123,9 @@ impl Judge<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use super::super::super::layers::{Layers, Source};
-    use super::super::{Program, WorkerSource, resolve};
+    use super::super::{WorkerSource, resolve};
     use super::*;
     use crate::config::Config;
 
@@ -136,20 +135,8 @@ mod tests {
             let key = Key::find(path).expect(path);
             layers.set(key, Value::Word(value.into()), Source::Env(path.to_string()));
         }
-        let facts = Facts {
-            cpus: 2,
-            bootstrap_exists: false,
-            is_worker: false,
-            current_exe: "/bin/warmfront".into(),
-            temp_dir: "/tmp".into(),
-            program: Program::Found,
-            cwd_missing: false,
-            php_root: Some("/srv/app".into()),
-            function: Vec::new(),
-            can_trace: true,
-            env: BTreeMap::new(),
-        };
-        resolve(&layers, &facts).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+        resolve(&layers, &super::super::tests::facts())
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
 
     fn spawned(config: &Config) -> (&Spawn, u32) {

@@ -7,7 +7,7 @@ use super::*;
 use crate::config::SessionRule;
 use crate::config::keys::KEYS;
 
-fn facts() -> Facts {
+pub(super) fn facts() -> Facts {
     Facts {
         cpus: 2,
         bootstrap_exists: false,

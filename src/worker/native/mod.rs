@@ -7,6 +7,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use crate::config::resolve::decisive;
+
 /// What keeps idle connections of Node's servers open, for `NODE_OPTIONS`.
 pub(super) const NODE_PATIENCE: &str = include_str!("patience.cjs");
 
@@ -131,24 +133,8 @@ const TABLE: &[Native] = &[
 /// `interpreter`.
 pub(super) fn of(argv: &[OsString], interpreter: Option<&OsStr>) -> Option<&'static Native> {
     let named = |name: &OsStr| TABLE.iter().find(|row| row.programs.iter().any(|program| name == *program));
-    let (_, name) = program(argv)?;
+    let (_, name) = decisive(argv)?;
     named(name).or_else(|| named(Path::new(interpreter?).file_name()?))
-}
-
-/// Which word of `argv` names the program that decides, and the name.
-fn program(argv: &[OsString]) -> Option<(usize, &OsStr)> {
-    let mut at = 0;
-    loop {
-        let name = Path::new(argv.get(at)?).file_name()?;
-        if name == "env" {
-            at += 1 + argv[at + 1..].iter().take_while(|word| word.as_bytes().contains(&b'=')).count();
-            continue;
-        }
-        if name.as_bytes().starts_with(b"python") && argv.get(at + 1).is_some_and(|flag| flag == "-m") {
-            return Some((at + 2, argv.get(at + 2)?));
-        }
-        return Some((at, name));
-    }
 }
 
 impl Native {
@@ -185,5 +171,5 @@ impl Native {
 
 /// Behind which word of `argv` a [`Tell::Word`] goes.
 pub(super) fn behind(argv: &[OsString]) -> usize {
-    program(argv).map_or(0, |(at, _)| at)
+    decisive(argv).map_or(0, |(at, _)| at)
 }

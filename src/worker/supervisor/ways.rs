@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Supervisor;
 use crate::clock;
 use crate::upstream::pool::WorkerId;
-use crate::worker::diagnose::silence::{self, Listens};
+use crate::worker::diagnose::silence;
 use crate::worker::entrance::Entrance;
 use crate::worker::ladder::{Rung, Sight, Way};
 use crate::worker::report::Report;
@@ -24,37 +24,41 @@ impl Supervisor {
     }
 
     /// A worker has started, and listens on TCP instead of where it was to.
-    pub(super) fn on_elsewhere(&mut self, seat: usize, addresses: Vec<SocketAddr>, say: &impl Fn(Report)) {
+    pub(super) fn on_elsewhere(
+        &mut self,
+        seat: usize,
+        addresses: Vec<SocketAddr>,
+        entrance: Entrance,
+        say: &impl Fn(Report),
+    ) {
         let worker = self.seats[seat].id;
         let Some(life) = &mut self.seats[seat].life else { return };
         life.probe = None;
-        let (way, address) = (life.way, life.worker.address.clone());
+        let way = life.way;
         let list: Vec<_> = addresses.iter().map(ToString::to_string).collect();
         let seen = format!("worker {worker} listens on {} instead", list.join(" and "));
         if !self.step(worker, way, &Sight::Elsewhere(addresses), &seen, say) {
             // It is explained when its time is up; it may still come.
-            self.probe(seat, Entrance::at(address), false);
+            self.probe(seat, entrance, false);
         }
     }
 
     /// A worker ended because an address was taken. Whether another way is tried.
     pub(super) fn on_taken(&mut self, worker: WorkerId, way: Way, say: &impl Fn(Report)) -> bool {
-        if way != self.launcher.ladder.way() {
-            // Others have shown that already.
-            return self.launcher.ladder.is_open();
+        // Another one of the pool may have it. Whether it is the app's own port shows when that one has come to rest:
+        // it may as well be a second one, which has nothing to do with us.
+        let mut others = self.seats.iter().filter(|seat| seat.id != worker && !seat.place.is_ready());
+        let listens = |group| silence::listening(group).into_iter().any(|listens| listens.tcp().is_some());
+        if others.any(|seat| seat.life.as_ref().is_some_and(|life| listens(life.group.pid))) {
+            return false;
         }
         let seen = format!("worker {worker} wants an address that is taken");
-        // Most likely by another one of the pool, which got there first.
-        let others: Vec<_> =
-            self.seats.iter().filter(|seat| seat.id != worker && !seat.place.is_ready()).collect();
-        let groups = others.iter().filter_map(|seat| Some(seat.life.as_ref()?.group.pid));
-        let theirs: Vec<_> = groups.flat_map(silence::listening).filter_map(Listens::tcp).collect();
-        let sight = if theirs.is_empty() { Sight::Taken } else { Sight::Elsewhere(theirs) };
-        self.step(worker, way, &sight, &seen, say)
+        self.step(worker, way, &Sight::Taken, &seen, say)
     }
 
     fn step(&mut self, worker: WorkerId, way: Way, sight: &Sight, seen: &str, say: &impl Fn(Report)) -> bool {
         if way != self.launcher.ladder.way() {
+            // Others have shown that already.
             let _ = self.restart(worker, Duration::ZERO);
             return true;
         }

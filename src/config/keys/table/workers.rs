@@ -1,9 +1,9 @@
 //! Workers: how they are started, and how they listen.
 
-use crate::config::Slots;
 use crate::config::keys::Key;
 use crate::config::keys::Kind::{AutoOr, Choice, Number, Path, Paths, Period, Switch, Variables, Words};
 use crate::config::keys::Zero::{Allowed, Refused};
+use crate::config::{Slots, Transport};
 
 /// Those keys, in the order of the documents.
 pub(super) const KEYS: &[Key] = &[
@@ -26,7 +26,7 @@ pub(super) const KEYS: &[Key] = &[
     .flag("--concurrency"),
     Key::new(
         "workers.transport",
-        Choice(&["auto", "socket", "fd", "shim", "tcp", "fastcgi"]),
+        Choice(&Transport::WORDS),
         "auto",
         "How a worker listens: on the Unix socket it is told (socket) or inherits (fd, shim: without knowing it), on a \
          loopback TCP port of its own, or as php-fpm. auto: the best way that its command allows.",

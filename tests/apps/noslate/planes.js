@@ -37,6 +37,7 @@
 //   slot-leaked  id, number, name, active
 //   handed       functions, error: the control plane's set to a data plane
 //   misused      id, number, name, message: a switch that makes no sense
+//   asked        text: it came on stdin; whatever happened before it was told before it
 
 const fs = require('fs');
 const { parseArgs } = require('util');
@@ -125,4 +126,7 @@ if (args.control) {
   const switches = { planes, refuse: number('refuse-sets'), warmAfter: number('warm-after'), health };
   start('control', args.control, (say) => new ControlPlane({ say, ...switches }));
 }
+process.stdin.on('data', (text) => {
+  process.stdout.write(`${JSON.stringify({ event: 'asked', text: text.toString() })}\n`);
+});
 process.on('SIGTERM', () => process.exit(0));

@@ -123,14 +123,14 @@ fn what_no_worker_can_have_seen_is_sent_again_and_nothing_else() {
         assert_eq!((answer.status(), answer.text()), (200, "once"), "{function}");
         sidecar.stdout.wait_for(&format!("function=\"{function}\" start=warm replays=2 outcome=served"));
     }
-    let before = planes.seen("invoke").len();
+    let before = planes.all("invoke").len();
     for function in ["worker-died", "handler-threw", "code-failed", "breaker", "unknown"] {
         assert!(
             client.ask(post(&format!("/invoke/{function}?times=1"), "once").replace(ID, function)).status()
                 >= 400
         );
     }
-    assert_eq!(planes.seen("invoke").len(), before + 5);
+    assert_eq!(planes.all("invoke").len(), before + 5);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn who_leaves_while_the_plane_has_it_wait_is_not_cancelled_there() {
     assert_eq!(dispatched[1]["cancelled"], false, "{dispatched:?}");
     assert_eq!(first.response().status(), 200);
     assert_eq!(sidecar.client().ask(post("/invoke/slow?ms=1", "third")).text(), "third");
-    assert!(planes.seen("slot-leaked").is_empty());
+    assert!(planes.all("slot-leaked").is_empty());
     planes.wait_idle();
 }
 

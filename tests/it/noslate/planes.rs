@@ -1,6 +1,8 @@
 //! The fakes in `tests/apps/noslate`, and a sidecar in front of them.
 
+use std::cell::Cell;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -13,6 +15,7 @@ use crate::support::{GUARD, Setup, Sidecar, app, eventually};
 pub(crate) struct Planes {
     child: Child,
     lines: Lines,
+    asked: Cell<u32>,
 }
 
 impl Planes {
@@ -49,15 +52,26 @@ impl Planes {
         let mut child = Command::new("node")
             .arg(app("noslate/planes.js"))
             .args(words)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("node is installed");
         let lines = Lines::read(child.stdout.take().expect("piped"));
         lines.wait_for("\"listening\"");
-        Self { child, lines }
+        Self { child, lines, asked: Cell::new(0) }
     }
 
-    /// What happened so far, of this kind.
+    /// All that has happened, of this kind. What was told a moment ago may not have been read yet, so they are asked,
+    /// and answer behind it.
+    pub(crate) fn all(&self, event: &str) -> Vec<Value> {
+        self.asked.set(self.asked.get() + 1);
+        let mark = format!("so far, {}", self.asked.get());
+        self.child.stdin.as_ref().expect("piped").write_all(mark.as_bytes()).expect("they read");
+        self.lines.wait_for(&mark);
+        self.seen(event)
+    }
+
+    /// What is known to have happened, of this kind.
     pub(crate) fn seen(&self, event: &str) -> Vec<Value> {
         let lines =
             self.lines.all().into_iter().map(|line| serde_json::from_str::<Value>(&line).expect("JSON"));

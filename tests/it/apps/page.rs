@@ -6,10 +6,8 @@ use std::path::Path;
 
 use super::table::{Connections, TABLE};
 
-/// What the tests of other rooms play, and what cannot be had here: what, command, way in, why it is not in the table.
-const ELSEWHERE: &[[&str; 4]] = &[
-    ["php-fpm", "`php-fpm`", "`fastcgi`", "has tests of its own: `tests/it/php`"],
-    ["WordPress", "`php-fpm`", "`fastcgi`", "by hand, for its 160 MB: `scripts/wordpress`"],
+/// What cannot be had here: what, command, way in, why it is not in the table.
+const NOT_HERE: &[[&str; 4]] = &[
     [
         "Swoole",
         "`php server.php`",
@@ -62,12 +60,12 @@ fn page() -> String {
             Connections::Closed => "closed by the app behind each answer",
         };
         let connections =
-            if app.posts { connections.to_owned() } else { format!("{connections}; it knows no POST") };
+            if app.posts { connections.to_owned() } else { format!("{connections}; asked with GET only") };
         writeln!(page, "| {} | `{}` | `{}` | {connections} |", app.what, app.command, app.rung)
             .expect("a String");
     }
-    page.push_str("\n## Elsewhere, or not here\n\n| app | command | way in | |\n|---|---|---|---|\n");
-    for [what, command, rung, why] in ELSEWHERE {
+    page.push_str("\n## Not here\n\n| app | command | way in | |\n|---|---|---|---|\n");
+    for [what, command, rung, why] in NOT_HERE {
         writeln!(page, "| {what} | {command} | {rung} | {why} |").expect("a String");
     }
     page

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::table::{App, Connections};
+use crate::php;
 use crate::support::admin::Admin;
 use crate::support::sidecar::signal;
 use crate::support::wire::field;
@@ -32,7 +33,7 @@ pub(super) fn play(row: &App) {
 
     answers_each_request(row, &sidecar);
     keeps_connections_or_not(row, &admin);
-    survives_a_kill_and_a_restart(&sidecar, &admin);
+    survives_a_kill_and_a_restart(row, &sidecar, &admin);
 
     sidecar.signal("TERM");
     assert_eq!(sidecar.wait_exit(), 0, "the exit code behind TERM");
@@ -43,7 +44,11 @@ fn start(row: &App) -> Sidecar {
     let root = app("");
     let bin = |path: &str| root.join(path).display().to_string();
     let path = [&bin("python/venv/bin"), &bin("typescript/node_modules/.bin"), "/usr/bin", "/bin"].join(":");
-    Setup::run(row.command.split(' '))
+    // Its name has a version in it, which the page of apps leaves out.
+    let fpm = php::program().display().to_string();
+    let words = row.command.split(' ').map(|word| if word == "php-fpm" { &fpm } else { word });
+    let setup = row.keys.iter().fold(Setup::run(words), |setup, (key, value)| setup.set(key, value));
+    setup
         .set("workers.cwd", cwd.to_str().expect("UTF-8"))
         .variable("PATH", &path)
         // The platform's, where warmfront itself does not listen while others are tested, too.
@@ -70,7 +75,7 @@ fn answers_each_request(row: &App, sidecar: &Sidecar) {
                         let answer = client.ask(post("/echo", &body));
                         assert_eq!((answer.status(), answer.text()), (200, body.as_str()), "{}", answer.head);
                     } else {
-                        let answer = client.ask(get("/"));
+                        let answer = client.ask(get(row.targets[number % row.targets.len()]));
                         assert_eq!(answer.status(), 200, "{}\n{}", answer.head, answer.text());
                         assert!(!answer.body.is_empty(), "{}", answer.head);
                     }
@@ -99,7 +104,7 @@ fn keeps_connections_or_not(row: &App, admin: &Admin) {
 }
 
 /// GETs all the while. One worker is killed, then the other restarted by the admin.
-fn survives_a_kill_and_a_restart(sidecar: &Sidecar, admin: &Admin) {
+fn survives_a_kill_and_a_restart(row: &App, sidecar: &Sidecar, admin: &Admin) {
     let (answered, failures, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()), AtomicBool::new(false));
     let fail = |how: String| failures.lock().expect("not poisoned").push(how);
     let more = || {
@@ -110,8 +115,9 @@ fn survives_a_kill_and_a_restart(sidecar: &Sidecar, admin: &Admin) {
         for _ in 0..CLIENTS {
             scope.spawn(|| {
                 let mut client = sidecar.client();
+                let mut targets = row.targets.iter().cycle();
                 while !done.load(Ordering::SeqCst) {
-                    match ask(&mut client, &get("/")) {
+                    match ask(&mut client, &get(targets.next().expect("it has no end"))) {
                         Ok(answer) if answer.status() == 200 => {
                             answered.fetch_add(1, Ordering::SeqCst);
                         }

@@ -14,8 +14,12 @@ pub(super) struct App {
     pub(super) rung: &'static str,
     /// What becomes of connections to its workers.
     pub(super) connections: Connections,
-    /// Whether it answers POST.
+    /// Whether POST is tried, too.
     pub(super) posts: bool,
+    /// What is asked for with GET, in turn.
+    pub(super) targets: &'static [&'static str],
+    /// Keys that say what its command does not.
+    pub(super) keys: &'static [(&'static str, &'static str)],
 }
 
 /// What becomes of a connection behind an answer.
@@ -31,13 +35,16 @@ use Connections::{Closed, Kept};
 
 /// One that keeps connections and answers POST, like most.
 const fn kept(what: &'static str, dir: &'static str, command: &'static str, rung: &'static str) -> App {
-    App { what, dir, command, rung, connections: Kept, posts: true }
+    App { what, dir, command, rung, connections: Kept, posts: true, targets: &["/"], keys: &[] }
 }
 
 /// One that closes each connection behind its answer.
 const fn closed(what: &'static str, dir: &'static str, command: &'static str, rung: &'static str) -> App {
     App { connections: Closed, ..kept(what, dir, command, rung) }
 }
+
+/// Only root may see the tests' files, and two masters share two cores.
+const PHP: &[(&str, &str)] = &[("php.user", "root"), ("workers.concurrency", "4")];
 
 /// Rows, and a test of the same name for each.
 macro_rules! apps {
@@ -74,12 +81,10 @@ apps! {
         "the platform's TypeScript sample, port 9000 on `0.0.0.0` in the source",
         "typescript", "ts-node --transpile-only server.ts", "shim",
     );
-    nextjs: App {
-        ..kept(
-            "Next.js, standalone build, `PORT`",
-            "nextjs", "node .next/standalone/server.js", "shim",
-        )
-    };
+    nextjs: kept(
+        "Next.js, standalone build, `PORT`",
+        "nextjs", "node .next/standalone/server.js", "shim",
+    );
     tornado: kept(
         "the platform's Tornado sample, `int(FC_SERVER_PORT)`",
         "python", "python tornado_app.py", "shim",
@@ -127,5 +132,27 @@ apps! {
     go_static: kept("Go, linked statically, port 9000 in the source", "go", "./app-static", "remap");
     go_dynamic: kept("Go with cgo, port 9000 in the source", "go", "./app", "remap");
     puma: kept("Rack on puma, port 9000 in its command", "ruby", "puma -p 9000", "shim");
+    php_fpm: App {
+        keys: PHP,
+        ..kept("php-fpm, in FastCGI", "php", "php-fpm", "socket")
+    };
+    wordpress: App {
+        keys: PHP,
+        posts: false,
+        // As a browser loads a page with what belongs to it.
+        targets: &[
+            "/",
+            "/wp-includes/blocks/navigation/style.min.css",
+            "/wp-includes/blocks/image/style.min.css",
+            "/wp-includes/blocks/navigation/view.min.js",
+            "/wp-includes/css/dist/block-library/style.min.css",
+            "/wp-includes/js/jquery/jquery.min.js",
+            "/wp-includes/js/wp-emoji-release.min.js",
+            "/wp-includes/images/w-logo-blue-white-bg.png",
+            "/wp-content/themes/twentytwentyfour/assets/fonts/cardo/cardo_normal_400.woff2",
+            "/wp-content/themes/twentytwentyfour/assets/images/building-exterior.webp",
+        ],
+        ..kept("WordPress 6.5 on php-fpm and SQLite, in FastCGI", "wordpress/site", "php-fpm", "socket")
+    };
     shell_bootstrap: closed("a `bootstrap` that becomes PHP's own server", "shell", "./bootstrap", "shim");
 }

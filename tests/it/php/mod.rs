@@ -4,13 +4,14 @@ mod answers;
 mod fake;
 mod files;
 mod life;
+mod wordpress;
 
 use std::path::{Path, PathBuf};
 
 use crate::support::{Setup, app};
 
 /// php-fpm, which has a version in its name.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     app("php/index.php");
     let places = ["/usr/local/sbin", "/usr/sbin", "/usr/local/bin", "/usr/bin"];
     let files = places.iter().filter_map(|place| std::fs::read_dir(place).ok()).flatten();

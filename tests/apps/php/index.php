@@ -8,7 +8,7 @@ switch ($path) {
     // What a script is told of its request.
     case '/server':
         header('Content-Type: application/json');
-        echo json_encode(array_map(fn($value) => mb_scrub((string) $value), $_SERVER));
+        echo json_encode(array_map('strval', $_SERVER), JSON_INVALID_UTF8_SUBSTITUTE);
         break;
     case '/echo':
         header('Content-Type: application/octet-stream');

@@ -25,7 +25,7 @@ pub mod notify;
 mod peek;
 mod signal;
 mod spawn;
-pub use file::{gains_privileges, is_noexec};
+pub use file::{Opened, gains_privileges, is_noexec, open, open_directly};
 pub use peek::{Peek, has_ended, has_left, peek};
 pub use signal::{CONT, QUIT, STOP, signal};
 pub use spawn::{Inherited, Program, reserve, spawn, spawn_asking};

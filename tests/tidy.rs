@@ -96,7 +96,7 @@ const DOORS: [(&str, &[&str]); 41] = [
     ("plotters", &[]),
     ("prost", &["src/noslate/", "src/worker/planes/rpc.rs"]),
     ("ratatui", &["src/watch/screen.rs", "src/watch/top.rs"]),
-    ("rustix", &["src/engine/pipe.rs"]),
+    ("rustix", &["src/engine/pipe.rs", "src/sys/file.rs"]),
     ("serde", &[]),
     (
         "serde_json",

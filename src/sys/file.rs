@@ -1,12 +1,51 @@
-//! What the kernel will make of a file: whether its mount executes it, whether it gains privileges.
+//! Files as std cannot ask for them: without a link on the way, whether their mount executes them, whether they gain
+//! privileges.
 #![allow(unsafe_code)]
 
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+
 use super::{c_string, check};
+
+/// What a file is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// Only to ask what it is: that needs no right to read it.
+    ToLook,
+    /// To be read.
+    ToRead,
+}
+
+impl Opened {
+    fn flags(self) -> OFlags {
+        match self {
+            Self::ToLook => OFlags::PATH,
+            Self::ToRead => OFlags::RDONLY,
+        }
+    }
+}
+
+/// Opens `path` if no part of it is a symbolic link.
+///
+/// # Errors
+/// What openat2(2) says: `ELOOP` for a link, `ENOSYS` from a kernel before 5.6.
+pub fn open_directly(path: &Path, how: Opened) -> io::Result<File> {
+    let flags = how.flags() | OFlags::CLOEXEC;
+    Ok(openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?.into())
+}
+
+/// Opens `path`, wherever it leads.
+///
+/// # Errors
+/// What open(2) says.
+pub fn open(path: &Path, how: Opened) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(how.flags().bits().cast_signed()).open(path)
+}
 
 /// Whether nothing on the mount of `path` may be executed, or loaded by a program as code.
 ///
@@ -75,6 +114,26 @@ mod tests {
         let own = std::env::current_exe().unwrap();
         assert!(!is_noexec(&own).unwrap(), "this test runs from there");
         assert_eq!(is_noexec(Path::new("/no/such/path")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn only_a_path_without_a_link_is_opened_directly() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(dir.join("real")).unwrap();
+        std::fs::write(dir.join("real/file"), "content").unwrap();
+        std::os::unix::fs::symlink("real", dir.join("link")).unwrap();
+        let read = |file: File| io::read_to_string(file);
+        for how in [Opened::ToLook, Opened::ToRead] {
+            assert!(open_directly(&dir.join("real/file"), how).unwrap().metadata().unwrap().is_file());
+            let refused = open_directly(&dir.join("link/file"), how).unwrap_err();
+            assert_eq!(refused.raw_os_error(), Some(libc::ELOOP));
+            assert!(open(&dir.join("link/file"), how).unwrap().metadata().unwrap().is_file());
+            let missing = open_directly(&dir.join("real/none"), how).unwrap_err();
+            assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        }
+        assert_eq!(read(open_directly(&dir.join("real/file"), Opened::ToRead).unwrap()).unwrap(), "content");
+        assert!(read(open(&dir.join("real/file"), Opened::ToLook).unwrap()).is_err(), "only looked at");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
-use std::io::Read as _;
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,6 +13,7 @@ use crate::fastcgi::file::{Asked, Facts, Verdict};
 use crate::fastcgi::path::{Found, Route, path_of, query_of, route};
 use crate::http1::lines::kept_lines;
 use crate::http1::request::Request;
+use crate::sys::{self, Opened};
 
 /// What is served, and within which limits.
 pub(in crate::engine) struct Site {
@@ -55,15 +56,37 @@ impl Site {
             (_, true) => Found::Directory,
             _ => Found::Nothing,
         };
-        self.inside(path).and_then(|place| fs::metadata(place).ok()).map_or(Found::Nothing, kind)
+        let place = self.at(path);
+        let facts = if self.php.follows_links {
+            fs::metadata(place)
+        } else {
+            self.reach(&place, Opened::ToLook).and_then(|found| found.metadata())
+        };
+        facts.map_or(Found::Nothing, kind)
     }
 
-    fn inside(&self, path: &[u8]) -> Option<PathBuf> {
+    fn open(&self, path: &[u8]) -> io::Result<File> {
         let place = self.at(path);
-        if self.php.follows_links {
-            return Some(place);
+        if self.php.follows_links { File::open(place) } else { self.reach(&place, Opened::ToRead) }
+    }
+
+    /// Opens `place`, unless it is outside the root by a symbolic link.
+    fn reach(&self, place: &Path, how: Opened) -> io::Result<File> {
+        match sys::open_directly(place, how) {
+            // The root is canonical, and no path here has `..` in it: without a link on the way it leads inside.
+            Ok(found) => Ok(found),
+            Err(missing) if matches!(missing.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                Err(missing)
+            }
+            // A link; or a kernel before 5.6, or a filter that knows no such call. The long way tells.
+            Err(_) => {
+                let real = fs::canonicalize(place)?;
+                if !real.starts_with(&self.php.root) {
+                    return Err(ErrorKind::NotFound.into());
+                }
+                sys::open(&real, how)
+            }
         }
-        fs::canonicalize(place).ok().filter(|place| place.starts_with(&self.php.root))
     }
 
     /// The answer to a request whose `route` runs no script. `head` is its head, which was judged.
@@ -94,7 +117,7 @@ impl Site {
     }
 
     fn file(&self, path: &[u8], head: &[u8], judged: &Request) -> Option<Local> {
-        let mut file = File::open(self.inside(path)?).ok()?;
+        let mut file = self.open(path).ok()?;
         let found = file.metadata().ok().filter(Metadata::is_file)?;
         // One from before 1970 is as old as it gets.
         let changed = found.modified().ok().filter(|at| *at >= UNIX_EPOCH).unwrap_or(UNIX_EPOCH);
@@ -115,7 +138,7 @@ impl Site {
             Verdict::Whole => ("200 OK", String::new(), facts.size),
             Verdict::NotModified => ("304 Not Modified", String::new(), 0),
             Verdict::Part(first, count) => {
-                std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(first)).ok()?;
+                io::Seek::seek(&mut file, io::SeekFrom::Start(first)).ok()?;
                 let range = format!("Content-Range: bytes {first}-{}/{}\r\n", first + count - 1, facts.size);
                 ("206 Partial Content", range, count)
             }
@@ -144,10 +167,10 @@ impl Site {
 
 impl Local {
     /// Reads the next bytes of the file into `room`; zero where it has become shorter.
-    pub(super) fn read(file: &mut File, room: &mut [u8]) -> std::io::Result<usize> {
+    pub(super) fn read(file: &mut File, room: &mut [u8]) -> io::Result<usize> {
         loop {
             match file.read(room) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 done => return done,
             }
         }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Setup, Sidecar, get};
+use crate::support::{Setup, Sidecar, app, get};
 
 /// A server of Node that has its port in its source, as the platform's samples do.
 fn hard_coded(port: u16) -> String {
@@ -147,6 +147,28 @@ fn where_no_library_can_be_loaded_the_next_way_is_gone_without_a_word_from_the_l
     assert!(workers(&sidecar).iter().all(|worker| worker["transport"] == "remap"));
     let said = sidecar.stderr.all().join("\n");
     assert!(!said.contains("preloaded"), "the loader was never asked: {said}");
+}
+
+#[test]
+fn who_has_no_privileges_is_reached_in_the_same_ways() {
+    const NOBODY: u32 = 65534;
+    let id = NOBODY.to_string();
+    let app = app("go/app-static");
+    for (command, way) in [(&["node", "server.js"][..], "shim"), (&[app.to_str().unwrap()], "remap")] {
+        let setup = Setup::wrapped(&["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"])
+            .worker(command)
+            .file("server.js", &hard_coded(9000))
+            .flag("--app-port", "9000")
+            .with_admin();
+        std::os::unix::fs::chown(setup.dir(), Some(NOBODY), Some(NOBODY)).unwrap();
+        let sidecar = setup.start();
+        assert_eq!(sidecar.client().ask(get("/")).status(), 200);
+        let workers = workers(&sidecar);
+        assert!(workers.iter().all(|worker| worker["transport"] == way), "{workers:?}");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", workers[0]["pid"])).unwrap();
+        let is_nobodys = status.contains(&format!("Uid:\t{NOBODY}\t{NOBODY}"));
+        assert!(is_nobodys && status.contains("CapEff:\t0000000000000000"), "{status}");
+    }
 }
 
 #[test]

@@ -241,18 +241,16 @@ fn scraping_sixteen_workers_takes_milliseconds() {
     let sidecar = Setup::new().flag("--workers", "16").with_admin().start_ready();
     let admin = sidecar.admin();
     admin.scrape_when("warmfront_slots", 1600.0);
-    let mut times: Vec<Duration> = (0..21)
-        .map(|_| {
-            let began = Instant::now();
-            admin.scrape();
-            began.elapsed()
-        })
-        .collect();
-    let first = times[0];
-    times.sort();
-    println!("scrape of 16 workers: median {:?}, first {first:?}, longest {:?}", times[10], times[20]);
-    // The promise is 6 ms on a quiet machine; here others run beside it.
-    assert!(times[10] < Duration::from_millis(50), "{times:?}");
+    let (scrapes, before, mut quickest) = (20, sidecar.cpu(), Duration::MAX);
+    for _ in 0..scrapes {
+        let began = Instant::now();
+        admin.scrape();
+        quickest = quickest.min(began.elapsed());
+    }
+    let ticks = sidecar.cpu() - before;
+    println!("scrape of 16 workers: quickest {quickest:?}, {scrapes} took {ticks} ticks of processor time");
+    // What passes on the clock is not ours alone: others run beside it. A tick is 10 ms.
+    assert!(ticks < 2 * scrapes, "{scrapes} took {ticks} ticks");
 }
 
 #[test]

@@ -20,7 +20,7 @@ const CLIENTS: usize = 16;
 const REQUESTS: usize = 1_000;
 /// Requests that must be answered before a worker dies, between its death and the restart, and behind it.
 const BETWEEN: usize = 100;
-/// Virtual machines and Next.js start slowly while others compile.
+/// Virtual machines and Next.js are slow while others compile.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts the app with two workers and holds it to what its row promises.
@@ -64,7 +64,7 @@ fn answers_each_request(row: &App, sidecar: &Sidecar) {
     thread::scope(|scope| {
         for _ in 0..CLIENTS {
             scope.spawn(|| {
-                let mut client = sidecar.client();
+                let mut client = sidecar.client().patient(PATIENCE);
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= REQUESTS {
@@ -114,7 +114,7 @@ fn survives_a_kill_and_a_restart(row: &App, sidecar: &Sidecar, admin: &Admin) {
     thread::scope(|scope| {
         for _ in 0..CLIENTS {
             scope.spawn(|| {
-                let mut client = sidecar.client();
+                let mut client = sidecar.client().patient(PATIENCE);
                 let mut targets = row.targets.iter().cycle();
                 while !done.load(Ordering::SeqCst) {
                     match ask(&mut client, &get(targets.next().expect("it has no end"))) {
@@ -124,7 +124,7 @@ fn survives_a_kill_and_a_restart(row: &App, sidecar: &Sidecar, admin: &Admin) {
                         Ok(answer) => fail(format!("{}{}", answer.head, answer.text())),
                         // An answer that had begun ends with its connection.
                         Err(end) => {
-                            client = sidecar.client();
+                            client = sidecar.client().patient(PATIENCE);
                             fail(format!("{end:?}"));
                         }
                     }

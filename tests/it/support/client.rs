@@ -2,6 +2,7 @@
 
 use std::net::{Shutdown, TcpStream};
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
 use super::wire::Wire;
 use super::{GUARD, Response};
@@ -21,6 +22,12 @@ impl Client {
         stream.set_write_timeout(Some(GUARD)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
         Some(Self(Wire::new(stream)))
+    }
+
+    /// The same, for an app that takes its time while others run beside it.
+    pub(crate) fn patient(self, patience: Duration) -> Self {
+        self.stream.set_read_timeout(Some(patience)).expect("a timeout");
+        self
     }
 
     /// Sends a request and reads its answer.

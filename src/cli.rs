@@ -15,7 +15,7 @@ use clap::error::ErrorKind;
 
 use crate::config::Admin;
 use crate::config::load::{self, Flags, World};
-use crate::config::show;
+use crate::config::{full, schema, show};
 use crate::doctor;
 use crate::emulate::{self, options::Wish};
 use crate::error::Problem;
@@ -36,6 +36,8 @@ pub enum Command {
     Check(Flags),
     /// Print the resolved configuration.
     Config(Flags),
+    /// Print what configuration files are like, whatever this one says.
+    Template(Template),
     /// Tell how a running instance stands.
     Status {
         /// What says where its admin is.
@@ -66,6 +68,15 @@ pub enum Command {
     Answered(ExitCode),
 }
 
+/// What can be told of configuration files in general.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Template {
+    /// Their JSON Schema.
+    Schema,
+    /// One with every key at its default.
+    Full,
+}
+
 /// Parses this process's command line; help, version and complaints are printed.
 #[must_use]
 pub fn parse() -> Command {
@@ -87,7 +98,9 @@ pub fn parse_from(words: impl IntoIterator<Item = OsString>) -> Result<Command, 
         Some(Action::Run { options, check: true } | Action::Check { options }) => {
             Command::Check(options.into())
         }
-        Some(Action::Config { options }) => Command::Config(options.into()),
+        Some(Action::Config { schema: true, .. }) => Command::Template(Template::Schema),
+        Some(Action::Config { full: true, .. }) => Command::Template(Template::Full),
+        Some(Action::Config { options, .. }) => Command::Config(options.into()),
         Some(Action::Status { whose, json }) => Command::Status { flags: whose.into(), as_json: json },
         #[cfg(feature = "top")]
         Some(Action::Top { whose, every }) => Command::Top { flags: whose.into(), every },
@@ -139,6 +152,17 @@ pub fn config(flags: &Flags) -> ExitCode {
             ExitCode::BadConfig
         }
     }
+}
+
+/// `warmfront config --schema` and `--full`, on stdout.
+#[must_use]
+pub fn template(template: Template) -> ExitCode {
+    let text = match template {
+        Template::Schema => schema::text(),
+        Template::Full => full::text(),
+    };
+    drop(std::io::stdout().write_all(text.as_bytes()));
+    ExitCode::Done
 }
 
 /// `warmfront status`: how a running instance stands, on stdout.
@@ -276,6 +300,13 @@ mod tests {
         assert_eq!(parsed(&line.replacen("run", "check", 1)), Ok(Command::Check(expected.clone())));
         assert_eq!(parsed(&line.replacen("run", "run --check", 1)), Ok(Command::Check(expected.clone())));
         assert_eq!(parsed(&line.replacen("run", "config", 1)), Ok(Command::Config(expected)));
+    }
+
+    #[test]
+    fn the_schema_and_the_full_file_are_asked_for_one_at_a_time() {
+        assert_eq!(parsed("config --schema"), Ok(Command::Template(Template::Schema)));
+        assert_eq!(parsed("config --full"), Ok(Command::Template(Template::Full)));
+        assert_eq!(parsed("config --full --schema"), Err(ExitCode::Usage));
     }
 
     #[test]

@@ -16,6 +16,7 @@ fn main() -> std::process::ExitCode {
     let exit = match cli::parse() {
         Command::Check(flags) => cli::check(&flags),
         Command::Config(flags) => cli::config(&flags),
+        Command::Template(template) => cli::template(template),
         Command::Answered(exit) => exit,
         Command::Status { flags, as_json } => cli::status(&flags, as_json),
         #[cfg(feature = "top")]

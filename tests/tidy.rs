@@ -5,8 +5,8 @@
 //! file, a line and a way out. Where the picture itself should change, change it
 //! here, in `src/lib.rs` and in `ARCHITECTURE.md` at once.
 //!
-//! `WARMFRONT_BLESS=1 cargo test --test tidy` rewrites `docs/config.md`, `docs/metrics.md` and
-//! `src/admin/page.policy`.
+//! `WARMFRONT_BLESS=1 cargo test --test tidy` rewrites `docs/config.md`, `docs/metrics.md`,
+//! `configs/full.toml`, `configs/warmfront.schema.json` and `src/admin/page.policy`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -106,6 +106,7 @@ const DOORS: [(&str, &[&str]); 41] = [
             "src/emulate/",
             "src/config/show.rs",
             "src/config/show/",
+            "src/config/schema.rs",
             "src/noslate/profiles.rs",
             "src/noslate/services.rs",
             "src/noslate/sheet.rs",
@@ -487,6 +488,23 @@ fn the_configuration_page_is_generated_from_the_keys() {
 }
 
 #[test]
+fn the_full_file_and_the_schema_are_generated_from_the_keys() {
+    for (name, wanted) in [
+        ("configs/full.toml", warmfront::config::full::text()),
+        ("configs/warmfront.schema.json", warmfront::config::schema::text()),
+    ] {
+        if std::env::var_os("WARMFRONT_BLESS").is_some() {
+            fs::write(root().join(name), &wanted).expect("configs/ is writable");
+        }
+        let found = fs::read_to_string(root().join(name)).unwrap_or_default();
+        assert!(
+            found == wanted,
+            "{name} does not say what src/config/keys.rs says; run: WARMFRONT_BLESS=1 cargo test --test tidy"
+        );
+    }
+}
+
+#[test]
 fn every_answer_of_our_own_has_a_row_in_the_errors_page() {
     let page = read("docs/errors.md");
     let id = RequestId::sanitised(b"1");
@@ -710,7 +728,10 @@ fn configuration_page() -> String {
          `warmfront check` prints every problem with its place and starts nothing; `warmfront config`\n\
          prints every value and where it came from. An unknown key or variable is an error that names\n\
          the nearest valid one. Ready files: [minimal](../configs/minimal.toml), [fc](../configs/fc.toml),\n\
-         [grpc](../configs/grpc.toml), [edge](../configs/edge.toml), [noslate](../configs/noslate.toml), [php-fpm](../configs/php-fpm.toml).\n\n\
+         [grpc](../configs/grpc.toml), [edge](../configs/edge.toml), [noslate](../configs/noslate.toml), [php-fpm](../configs/php-fpm.toml);\n\
+         [full](../configs/full.toml) has every key at its default. Editors that know JSON Schema for TOML complete and mark\n\
+         a file whose first line is `#:schema PATH`, with [the schema](../configs/warmfront.schema.json) or what\n\
+         `warmfront config --schema` prints.\n\n\
          Periods have a unit (`1500ms`, `30s`, `2m`) and are at most 24 hours. Sizes are whole bytes or\n\
          have a unit (`64KiB` is 1024-based, `64kB` 1000-based).\n",
     );

@@ -86,6 +86,12 @@ pub(super) enum Action {
     Config {
         #[command(flatten)]
         options: Options,
+        /// Print the JSON Schema of configuration files instead, for editors
+        #[arg(long)]
+        schema: bool,
+        /// Print a file with every key at its default instead, each with what it is for
+        #[arg(long, conflicts_with = "schema")]
+        full: bool,
     },
     /// Tell how a running instance stands; ends with 69 if it is not ready
     Status {

@@ -5,6 +5,7 @@
 //! the part they need, never the whole.
 
 pub mod admin;
+pub mod full;
 pub mod keys;
 pub mod layers;
 pub mod load;
@@ -14,6 +15,7 @@ pub mod php;
 pub mod platform;
 pub mod processes;
 pub mod resolve;
+pub mod schema;
 pub mod show;
 pub mod statuses;
 pub mod trace;

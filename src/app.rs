@@ -18,7 +18,7 @@ use crate::clock::{self, Freezes};
 use crate::config::load::Loaded;
 use crate::config::show;
 use crate::config::units::period_text;
-use crate::config::{Config, Readiness, WorkerSource, Workers};
+use crate::config::{Readiness, WorkerSource, Workers};
 use crate::engine;
 use crate::engine::data_plane::{DataPlane, Manners, Order};
 use crate::error::Problem;
@@ -52,11 +52,6 @@ use crate::worker::supervisor::Supervisor;
 
 use self::beside::Beside;
 use self::said::{Hints, intention};
-
-/// Descriptors where nobody says how many: what most systems start a process with.
-const DESCRIPTORS_USUAL: u64 = 1024;
-/// Descriptors for everything that is no connection: listeners, event queues, pipes, standard streams.
-const DESCRIPTORS_OWN: usize = 64;
 
 /// How long a worker may take over the news of a thaw.
 const NEWS_PATIENCE: Duration = Duration::from_secs(10);
@@ -118,24 +113,6 @@ struct Running {
     sending: Option<Sending>,
 }
 
-/// Client connections that may be open beside those to workers, of which there may be one per slot.
-fn connections_max(config: &Config, descriptors: u64) -> usize {
-    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-    let workers = config.workers.source.count();
-    let taken = DESCRIPTORS_OWN + workers * (config.workers.slots.count as usize + 4);
-    let room = descriptors.saturating_sub(taken).max(descriptors / 2);
-    match config.limits.connections {
-        Some(wanted) if wanted > room => {
-            say::warn(format_args!(
-                "limits.connections={wanted}, but {descriptors} open files leave room for {room}; raise `ulimit -n`"
-            ));
-            wanted
-        }
-        Some(wanted) => wanted,
-        None => room,
-    }
-}
-
 enum Turn {
     Pool,
     Report(Option<Report>),
@@ -163,8 +140,8 @@ impl Running {
         let port =
             listeners.first().and_then(|listener| listener.local_addr().ok()).map_or(0, |it| it.port());
         // More descriptors are welcome, not needed.
-        let descriptors = sys::raise_fd_limit().unwrap_or(DESCRIPTORS_USUAL);
-        let connections_max = connections_max(&config, descriptors);
+        let descriptors = sys::raise_fd_limit().unwrap_or(room::DESCRIPTORS_USUAL);
+        let connections_max = room::connections_max(&config, descriptors);
         let refused = |error| {
             Problem::new(
                 format!("The system refused a thread or an event queue: {error}."),
@@ -284,6 +261,7 @@ impl Running {
         if let Some(admin) = &admin {
             say::info(format_args!("the admin listens on {}", admin.name));
         }
+        news::follow(&runtime, hints.count, phase.follow(), warmth.subscribe());
         let mut ticks = interval(clock::TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         clock::tick();
@@ -597,4 +575,6 @@ fn left_at_once(signal: i32) -> ExitCode {
 }
 
 mod beside;
+mod news;
+mod room;
 mod said;

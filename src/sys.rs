@@ -21,6 +21,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 mod file;
+pub mod manager;
 pub mod notify;
 mod peek;
 mod signal;

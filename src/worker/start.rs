@@ -31,12 +31,14 @@ pub struct LaunchError {
     pub is_permanent: bool,
 }
 
-/// Our own environment without what lets its bearer change something here: that is for nobody whom we start.
+/// Our own environment without what lets its bearer change something here, or speak for us: that is for nobody whom we
+/// start.
 pub(super) fn inherited(own: impl Iterator<Item = (OsString, OsString)>) -> BTreeMap<OsString, OsString> {
     let mut env: BTreeMap<_, _> = own.collect();
     for secret in KEYS.iter().filter(|key| key.kind == Kind::Secret).filter_map(Key::env_name) {
         env.remove(OsStr::new(&secret));
     }
+    env.remove(OsStr::new(sys::manager::VARIABLE));
     env
 }
 

@@ -3,6 +3,7 @@
 mod function_compute;
 mod kubernetes;
 mod schema;
+mod systemd;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -20,6 +20,7 @@ use crate::doctor;
 use crate::emulate::{self, options::Wish};
 use crate::error::Problem;
 use crate::exit::ExitCode;
+use crate::plan::{self, Given};
 use crate::watch;
 use crate::worker::planes::files::{self, Prepared};
 
@@ -28,7 +29,7 @@ use self::line::{Action, Line};
 mod line;
 
 /// What the process was asked to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Serve. Also what no subcommand at all means.
     Run(Flags),
@@ -59,6 +60,15 @@ pub enum Command {
         flags: Flags,
         /// What is to be found out.
         wish: doctor::Wish,
+    },
+    /// Tell how many workers and instances a load needs.
+    Plan {
+        /// What says where the admin of an instance is that has measured it; `None` for nobody.
+        from: Option<Flags>,
+        /// What is known of the load.
+        given: Given,
+        /// As JSON.
+        as_json: bool,
     },
     /// Be the platform around a command.
     Emulate(Box<Wish>),
@@ -106,6 +116,10 @@ pub fn parse_from(words: impl IntoIterator<Item = OsString>) -> Result<Command, 
         Some(Action::Top { whose, every }) => Command::Top { flags: whose.into(), every },
         Some(Action::Doctor { options, path, json }) => {
             Command::Doctor { flags: options.into(), wish: doctor::Wish { path, as_json: json } }
+        }
+        Some(Action::Plan { load, from, json }) => {
+            let from = from.map(|place| Flags { admin: Some(place), ..Flags::default() });
+            Command::Plan { from, given: load.into(), as_json: json }
         }
         Some(Action::Emulate { wish }) => Command::Emulate(Box::new((*wish).into())),
         Some(Action::DemoWorker) => Command::DemoWorker,
@@ -204,6 +218,35 @@ pub fn doctor(flags: &Flags, wish: &doctor::Wish) -> ExitCode {
     }
 }
 
+/// `warmfront plan`: workers × concurrency × instances for a load, on stdout. 69 if no number of them is enough.
+#[must_use]
+pub fn plan(from: Option<&Flags>, given: &Given, as_json: bool) -> ExitCode {
+    let measured = match from.map(|flags| load::load(flags, &World::real())) {
+        None => None,
+        Some(Err(problems)) => {
+            report(&problems);
+            return ExitCode::BadConfig;
+        }
+        Some(Ok(loaded)) => match watch::measured(loaded.config.admin) {
+            Ok(measured) => Some(measured),
+            Err(problem) => {
+                report(&[problem]);
+                return ExitCode::SystemRefused;
+            }
+        },
+    };
+    match plan::paper(given, measured, as_json) {
+        Ok(paper) => {
+            drop(std::io::stdout().write_all(paper.as_bytes()));
+            ExitCode::Done
+        }
+        Err(problem) => {
+            report(&[problem]);
+            ExitCode::WorkersUnavailable
+        }
+    }
+}
+
 /// `warmfront emulate`: the platform around a command, until a signal or one event ends it.
 #[must_use]
 pub fn emulate(wish: Wish) -> std::process::ExitCode {
@@ -259,6 +302,7 @@ mod tests {
     use super::line::FEATURES;
     use super::*;
     use clap::CommandFactory;
+    use std::time::Duration;
 
     fn parsed(line: &str) -> Result<Command, ExitCode> {
         let words = std::iter::once("warmfront").chain(line.split_whitespace()).map(OsString::from);
@@ -355,6 +399,40 @@ mod tests {
         assert_eq!((wish.timeout.as_str(), wish.concurrency.as_str()), ("60s", "20"));
         for bad in ["emulate", "emulate ./bootstrap", "emulate --initializer 9s -- x"] {
             assert_eq!(parsed(bad), Err(ExitCode::Usage), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_plan_is_made_from_what_the_line_says_with_units() {
+        let line = "plan --rate 40 --service 120ms --variation 1.5 --concurrency 10 --wait 50ms --cpu 9ms --cpus 0.5 \
+                    --worker-memory 180MiB --memory 1GiB --instance-concurrency 100 --from /a.sock --json";
+        let millis = |millis| Some(Duration::from_millis(millis));
+        let given = Given {
+            rate: Some(40.0),
+            service: millis(120),
+            variation: Some(1.5),
+            concurrency: Some(10),
+            wait: millis(50),
+            cpu: millis(9),
+            cpus: Some(0.5),
+            worker_memory: Some(180 << 20),
+            memory: Some(1 << 30),
+            instance_concurrency: Some(100),
+        };
+        let from = Some(Flags { admin: Some("/a.sock".into()), ..Flags::default() });
+        assert_eq!(parsed(line), Ok(Command::Plan { from, given, as_json: true }));
+        for bad in [
+            "--rate 0",
+            "--rate -1",
+            "--rate many",
+            "--rate inf",
+            "--service 120",
+            "--service 0s",
+            "--memory 1.5",
+            "--concurrency 0",
+            "--cpus 0",
+        ] {
+            assert_eq!(parsed(&format!("plan {bad}")), Err(ExitCode::Usage), "{bad}");
         }
     }
 

@@ -14,7 +14,7 @@
 //! - floor 4: [`proxy`], the walk of one request
 //! - floor 5: [`engine`], how bytes move
 //! - floor 6: [`cli`], [`app`], [`admin`], [`watch`], [`otlp`], [`newcomers`], [`exit`], [`demo`],
-//!   [`doctor`], [`emulate`]
+//!   [`doctor`], [`emulate`], [`plan`]
 //! - shaft: [`telemetry`]
 
 // The oracles of `fuzz/` name this package as everybody else does.
@@ -41,6 +41,7 @@ pub mod listener;
 pub mod newcomers;
 pub mod noslate;
 pub mod otlp;
+pub mod plan;
 pub mod proxy;
 pub mod sync;
 pub mod sys;

@@ -21,6 +21,7 @@ fn main() -> std::process::ExitCode {
         Command::Status { flags, as_json } => cli::status(&flags, as_json),
         #[cfg(feature = "top")]
         Command::Top { flags, every } => cli::top(&flags, every),
+        Command::Plan { from, given, as_json } => cli::plan(from.as_ref(), &given, as_json),
         Command::Doctor { flags, wish } => cli::doctor(&flags, &wish),
         Command::DemoWorker => return demo::run(),
         Command::Emulate(wish) => return cli::emulate(*wish),

@@ -38,7 +38,20 @@ const FLOORS: [&[&str]; 7] = [
     &["lifecycle"],
     &["proxy"],
     &["engine"],
-    &["main", "cli", "app", "newcomers", "exit", "demo", "admin", "otlp", "watch", "emulate", "doctor"],
+    &[
+        "main",
+        "cli",
+        "app",
+        "newcomers",
+        "exit",
+        "demo",
+        "admin",
+        "otlp",
+        "watch",
+        "emulate",
+        "doctor",
+        "plan",
+    ],
 ];
 
 /// Importable from every floor; imports floor 0 only.
@@ -110,6 +123,7 @@ const DOORS: [(&str, &[&str]); 41] = [
             "src/noslate/profiles.rs",
             "src/noslate/services.rs",
             "src/noslate/sheet.rs",
+            "src/plan/",
             "src/telemetry/access.rs",
             "src/watch/moment.rs",
         ],
@@ -154,7 +168,7 @@ const DOORS: [(&str, &[&str]); 41] = [
 const UNSAFE: [&str; 4] = ["src/sys.rs", "src/sys/", "src/engine/uring/ring.rs", "loadtest/fork.rs"];
 
 /// What judges: bytes, facts, `now` and chance come in as arguments.
-const PURE: [&str; 30] = [
+const PURE: [&str; 31] = [
     "src/http1/",
     "src/fc/",
     "src/fastcgi/",
@@ -174,6 +188,7 @@ const PURE: [&str; 30] = [
     "src/emulate/retry.rs",
     "src/emulate/route.rs",
     "src/emulate/tail.rs",
+    "src/plan/",
     "src/proxy/budget.rs",
     "src/proxy/line.rs",
     "src/upstream/balance.rs",

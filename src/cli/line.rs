@@ -3,18 +3,16 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::LazyLock;
-
-#[cfg(feature = "top")]
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::keys::{KEYS, Kind};
 use crate::config::load::Flags;
-#[cfg(feature = "top")]
 use crate::config::units;
 use crate::doctor;
 use crate::emulate::options::Wish;
+use crate::plan::Given;
 
 /// What this build has beside what every build has.
 pub(super) const FEATURES: &[(&str, bool)] = &[
@@ -123,6 +121,20 @@ pub(super) enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// How many workers and instances a load needs, how long requests would wait, and which limit decides
+    ///
+    /// From measured times and rates, or from a running instance (--from), which knows them. Ends with 69 if no number
+    /// of instances is enough. docs/scaling.md has examples.
+    Plan {
+        #[command(flatten)]
+        load: Planned,
+        /// Ask a running instance for what is not said here: where its admin listens, as for `status`
+        #[arg(long, value_name = "WHERE")]
+        from: Option<OsString>,
+        /// Print the plan as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Be the platform around a command: start, gateway, freeze, callbacks, end
     ///
     /// Whatever Function Compute can start can be the command. Without --event: a gateway, until Ctrl-C.
@@ -164,6 +176,82 @@ fn every(text: &str) -> Result<Duration, String> {
     let period = units::period(text).map_err(|error| error.to_string())?;
     let is_fine = (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&period);
     if is_fine { Ok(period) } else { Err("it must be from 100ms to 60s".to_owned()) }
+}
+
+/// A load and what an instance has for it.
+#[derive(Args, Debug)]
+pub(super) struct Planned {
+    /// Requests in a second, all instances together
+    #[arg(long, value_name = "N", value_parser = positive)]
+    rate: Option<f64>,
+    /// How long one request holds its worker: the mean, such as 120ms
+    #[arg(long, value_name = "PERIOD", value_parser = some_time)]
+    service: Option<Duration>,
+    /// How much that varies: standard deviation over mean; 0 is never, 1 as an exponential [default: 1]
+    #[arg(long, value_name = "N", value_parser = not_negative)]
+    variation: Option<f64>,
+    /// Requests that one worker serves at once [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65_535))]
+    concurrency: Option<u64>,
+    /// What 95 of 100 requests may wait for a worker [default: as long as one takes]
+    #[arg(long, value_name = "PERIOD", value_parser = any_time)]
+    wait: Option<Duration>,
+    /// CPU time of one request, such as 8ms; without it CPU is not judged
+    #[arg(long, value_name = "PERIOD", value_parser = some_time)]
+    cpu: Option<Duration>,
+    /// CPUs of one instance [default: 1]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    cpus: Option<f64>,
+    /// Memory of one worker, such as 180MiB; without it memory is not judged
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    worker_memory: Option<u64>,
+    /// Memory of one instance
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    memory: Option<u64>,
+    /// Requests that the platform may send one instance at once [default: 200, Function Compute's most]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    instance_concurrency: Option<u64>,
+}
+
+impl From<Planned> for Given {
+    fn from(planned: Planned) -> Self {
+        Self {
+            rate: planned.rate,
+            service: planned.service,
+            variation: planned.variation,
+            concurrency: planned.concurrency,
+            wait: planned.wait,
+            cpu: planned.cpu,
+            cpus: planned.cpus,
+            worker_memory: planned.worker_memory,
+            memory: planned.memory,
+            instance_concurrency: planned.instance_concurrency,
+        }
+    }
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    // Beyond, nobody can have measured it.
+    if (0.0..=1e12).contains(&number) { Ok(number) } else { Err("it must be from 0 to 1e12".to_owned()) }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let number = not_negative(text)?;
+    if number > 0.0 { Ok(number) } else { Err("it must be more than 0".to_owned()) }
+}
+
+fn any_time(text: &str) -> Result<Duration, String> {
+    units::period(text).map_err(|error| format!("it {error}; write 120ms or 2s"))
+}
+
+fn some_time(text: &str) -> Result<Duration, String> {
+    let period = any_time(text)?;
+    if period.is_zero() { Err("it must be more than 0".to_owned()) } else { Ok(period) }
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    units::size(text).map_err(|error| format!("it {error}; write 180MiB or 1GiB"))
 }
 
 /// One function and its platform.

@@ -5,6 +5,7 @@
 
 mod ask;
 mod latency;
+mod measured;
 mod moment;
 #[cfg(feature = "top")]
 mod rates;
@@ -20,6 +21,7 @@ use std::io::Write as _;
 use crate::config::Admin;
 use crate::error::Problem;
 use crate::exit::ExitCode;
+use crate::plan::Measured;
 use ask::Asker;
 use moment::Moment;
 
@@ -35,6 +37,22 @@ pub fn status(admin: Admin, as_json: bool) -> Result<ExitCode, Problem> {
     // Nobody reads what cannot be written.
     drop(std::io::stdout().write_all(shown.as_bytes()));
     Ok(if moment.is_ready() { ExitCode::Done } else { ExitCode::WorkersUnavailable })
+}
+
+/// What it has measured since it began: for `warmfront plan`.
+///
+/// # Errors
+/// Nobody answers, or not as an admin does; or no request has ended there yet.
+pub fn measured(admin: Admin) -> Result<Measured, Problem> {
+    let asker = Asker::new(admin)?;
+    let moment = Moment::read(&asker.ask()?).map_err(|why| asker.strange(&why))?;
+    measured::measured(&moment, asker.name()).ok_or_else(|| {
+        Problem::new(
+            format!("The instance at {} has answered no request yet.", asker.name()),
+            "There is nothing to plan from.",
+            "Let it serve some, or say --rate and --service.",
+        )
+    })
 }
 
 /// `warmfront top`: the same live, until a key ends it.

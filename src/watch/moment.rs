@@ -120,8 +120,12 @@ impl Moment {
 
     /// Times to the first byte of requests that started so, by bucket.
     pub(super) fn first_bytes(&self, start: &str) -> Vec<u64> {
-        let at = format!("/latency/first_byte/{start}/counts");
-        self.list(&at).map(|count| count.as_u64().unwrap_or(0)).collect()
+        self.counts(&format!("/latency/first_byte/{start}/counts"))
+    }
+
+    /// The counts of the list at a JSON pointer.
+    pub(super) fn counts(&self, at: &str) -> Vec<u64> {
+        self.list(at).map(|count| count.as_u64().unwrap_or(0)).collect()
     }
 
     pub(super) fn workers(&self) -> Vec<Worker> {

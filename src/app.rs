@@ -134,14 +134,6 @@ impl Running {
         let began = clock::moment();
         let entries = show::entries(&loaded.config, &loaded.layers);
         let config = loaded.config;
-        let (listeners, settling) = listener::bind(&config.listen, config.threads)?;
-        let admin = admin::Listener::bind(config.admin.clone())?;
-        let sending = Sending::start(&config.trace)?;
-        let port =
-            listeners.first().and_then(|listener| listener.local_addr().ok()).map_or(0, |it| it.port());
-        // More descriptors are welcome, not needed.
-        let descriptors = sys::raise_fd_limit().unwrap_or(room::DESCRIPTORS_USUAL);
-        let connections_max = room::connections_max(&config, descriptors);
         let refused = |error| {
             Problem::new(
                 format!("The system refused a thread or an event queue: {error}."),
@@ -151,7 +143,15 @@ impl Running {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
         let entered = runtime.enter();
-        let signals = Signals::listen().map_err(refused)?;
+        let signals = Signals::listen().map_err(refused)?; // Who sees the port open may send TERM.
+        let (listeners, settling) = listener::bind(&config.listen, config.threads)?;
+        let admin = admin::Listener::bind(config.admin.clone())?;
+        let sending = Sending::start(&config.trace)?;
+        let port =
+            listeners.first().and_then(|listener| listener.local_addr().ok()).map_or(0, |it| it.port());
+        // More descriptors are welcome, not needed.
+        let descriptors = sys::raise_fd_limit().unwrap_or(room::DESCRIPTORS_USUAL);
+        let connections_max = room::connections_max(&config, descriptors);
         let (publisher, pool) = Publisher::new();
         let (reporter, reports) = mpsc::unbounded_channel();
         let (mandate, mandated) = watch::channel(Mandate::Run);

@@ -1,6 +1,7 @@
 //! Real worker processes: started, served from, killed, drained, buried.
 
-use std::net::TcpListener;
+use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -70,6 +71,26 @@ fn fc01_the_port_accepts_within_100_ms_of_its_start() {
     // The median: one start may meet a busy machine.
     took.sort();
     assert!(took[2] < Duration::from_millis(100), "{took:?}");
+}
+
+#[test]
+fn term_is_heard_from_the_moment_the_port_accepts() {
+    const TERM: u64 = 1 << (15 - 1);
+    for _ in 0..10 {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut sidecar = demo().port(port).launch();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < deadline, "the port never accepted");
+            thread::yield_now();
+        }
+        // Sooner than a signal could be sent: which ones it has taken over.
+        let status = fs::read_to_string(format!("/proc/{}/status", sidecar.pid())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t")).unwrap();
+        assert!(u64::from_str_radix(caught, 16).unwrap() & TERM != 0, "TERM would kill it: {caught}");
+        sidecar.signal("TERM");
+        assert_eq!(sidecar.wait_exit(), 0);
+    }
 }
 
 #[test]

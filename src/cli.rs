@@ -26,7 +26,10 @@ use crate::worker::planes::files::{self, Prepared};
 
 use self::line::{Action, Line};
 
+pub use self::papers::{Paper, print};
+
 mod line;
+mod papers;
 
 /// What the process was asked to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +75,8 @@ pub enum Command {
     },
     /// Be the platform around a command.
     Emulate(Box<Wish>),
+    /// Print what says how to type and read this command line.
+    Paper(Paper),
     /// Be a worker: the one we start when there is nothing else to start.
     DemoWorker,
     /// Help, the version or a complaint was printed; leave with this code.
@@ -122,6 +127,9 @@ pub fn parse_from(words: impl IntoIterator<Item = OsString>) -> Result<Command, 
             Command::Plan { from, given: load.into(), as_json: json }
         }
         Some(Action::Emulate { wish }) => Command::Emulate(Box::new((*wish).into())),
+        Some(Action::Completions { shell }) => Command::Paper(Paper::Completions(shell)),
+        Some(Action::Man { into: Some(directory), .. }) => Command::Paper(Paper::Manual(directory)),
+        Some(Action::Man { command, into: None }) => Command::Paper(Paper::Page(papers::known(command)?)),
         Some(Action::DemoWorker) => Command::DemoWorker,
     })
 }

@@ -23,6 +23,7 @@ fn main() -> std::process::ExitCode {
         Command::Top { flags, every } => cli::top(&flags, every),
         Command::Plan { from, given, as_json } => cli::plan(from.as_ref(), &given, as_json),
         Command::Doctor { flags, wish } => cli::doctor(&flags, &wish),
+        Command::Paper(paper) => cli::print(&paper),
         Command::DemoWorker => return demo::run(),
         Command::Emulate(wish) => return cli::emulate(*wish),
         Command::Run(flags) => match files::prepare(&flags, &World::real()) {

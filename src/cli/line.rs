@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::keys::{KEYS, Kind};
 use crate::config::load::Flags;
@@ -31,7 +32,10 @@ static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
 
 /// Every key with its default, its variable and what it is for.
 fn key_help() -> String {
-    let mut out = String::from("Keys (strongest first: flag, environment, file, default):\n");
+    let mut out = String::from(
+        "Examples:\n  warmfront config\n  warmfront config --config fc.toml --workers 4 -- node server.js\n\n\
+         Keys (strongest first: flag, environment, file, default):\n",
+    );
     for key in KEYS {
         let default = if key.default.is_empty() { "" } else { " = " };
         let names = [key.flag.filter(|flag| *flag != "--").map(str::to_owned), key.env_name()];
@@ -52,11 +56,23 @@ fn key_help() -> String {
     out
 }
 
-/// A fast front door that keeps a pool of warm workers on Unix sockets.
-///
-/// Without a subcommand: `run`, configured by ./warmfront.toml and the environment.
+/// One screen of 24 lines and 80 columns: the options stand in the usage, and what is rare is hidden.
+const SCREEN: &str =
+    "{about}\n\n{usage-heading} {usage} | --help | --version\n\nCommands:\n{subcommands}{after-help}";
+
+const EXAMPLES: &str = "\
+Examples:
+  warmfront run -- node server.js          # two warm workers on port 9000
+  warmfront run --workers 4 -- php-fpm     # PHP, without a web server
+  warmfront doctor -- java -jar app.jar    # what would have to change?
+  warmfront                                # as ./warmfront.toml says
+
+`warmfront COMMAND --help` tells more; `warmfront config --help` has every key.";
+
+/// A fast front door that keeps a pool of warm workers on Unix sockets
 #[derive(Debug, Parser)]
 #[command(name = "warmfront", version, long_version = LONG_VERSION.as_str(), disable_help_subcommand = true)]
+#[command(help_template = SCREEN, after_help = EXAMPLES)]
 pub(super) struct Line {
     #[command(subcommand)]
     pub(super) action: Option<Action>,
@@ -65,6 +81,11 @@ pub(super) struct Line {
 #[derive(Debug, Subcommand)]
 pub(super) enum Action {
     /// Start the workers and serve
+    #[command(after_help = "\
+Examples:
+  warmfront run -- node server.js
+  warmfront run --workers 4 --port 8080 --admin 127.0.0.1:9901 -- ./bootstrap
+  warmfront run --socket /run/app/a.sock --socket /run/app/b.sock")]
     Run {
         #[command(flatten)]
         options: Options,
@@ -73,6 +94,10 @@ pub(super) enum Action {
         check: bool,
     },
     /// Judge the configuration: touches no port, starts no worker
+    #[command(after_help = "\
+Examples:
+  warmfront check --config warmfront.toml
+  warmfront check --port 8080 -- node server.js")]
     Check {
         #[command(flatten)]
         options: Options,
@@ -92,6 +117,10 @@ pub(super) enum Action {
         full: bool,
     },
     /// Tell how a running instance stands; ends with 69 if it is not ready
+    #[command(after_help = "\
+Examples:
+  warmfront status --admin 127.0.0.1:9901
+  warmfront status --admin /run/warmfront.sock --json")]
     Status {
         #[command(flatten)]
         whose: Whose,
@@ -99,8 +128,14 @@ pub(super) enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Watch a running instance: requests, latency, workers, who is in flight
+    /// Watch a running instance: requests, latency, workers
+    ///
+    /// Live, in the terminal, with who is in flight; q ends it.
     #[cfg(feature = "top")]
+    #[command(after_help = "\
+Examples:
+  warmfront top --admin 127.0.0.1:9901
+  warmfront top --every 250ms --config warmfront.toml")]
     Top {
         #[command(flatten)]
         whose: Whose,
@@ -108,9 +143,13 @@ pub(super) enum Action {
         #[arg(long, short = 'n', value_name = "PERIOD", default_value = "1s", value_parser = every)]
         every: Duration,
     },
-    /// Try a command once: how it listens, starts, answers and ends, and what to change
+    /// Try a command once and say what to change
     ///
-    /// The application is run and asked; what it writes goes to stderr. Ends with 69 if it cannot be served.
+    /// It tells how the command listens, starts, answers and ends. The application is run and asked; what it writes goes to stderr. Ends with 69 if it cannot be served.
+    #[command(after_help = "\
+Examples:
+  warmfront doctor -- java -jar app.jar
+  warmfront doctor --path /health --json -- ./bootstrap")]
     Doctor {
         #[command(flatten)]
         options: Options,
@@ -121,10 +160,14 @@ pub(super) enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// How many workers and instances a load needs, how long requests would wait, and which limit decides
+    /// How many workers and instances a load needs
     ///
-    /// From measured times and rates, or from a running instance (--from), which knows them. Ends with 69 if no number
+    /// And how long requests would wait, and which limit decides. From measured times and rates, or from a running instance (--from), which knows them. Ends with 69 if no number
     /// of instances is enough. docs/scaling.md has examples.
+    #[command(after_help = "\
+Examples:
+  warmfront plan --rate 200 --service-ms 40
+  warmfront plan --rate 500 --from /run/warmfront.sock --json")]
     Plan {
         #[command(flatten)]
         load: Planned,
@@ -135,12 +178,39 @@ pub(super) enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Be the platform around a command: start, gateway, freeze, callbacks, end
+    /// Be the platform around a command: gateway, freeze, callbacks
     ///
     /// Whatever Function Compute can start can be the command. Without --event: a gateway, until Ctrl-C.
+    #[command(after_help = "\
+Examples:
+  warmfront emulate -- ./bootstrap
+  warmfront emulate --event '{\"a\":1}' -- ./bootstrap
+  warmfront emulate --pre-stop=9s --idle 60s -- warmfront run -- node server.js")]
     Emulate {
         #[command(flatten)]
         wish: Box<Emulated>,
+    },
+    /// Print what a shell needs to complete this command line
+    #[command(after_help = "\
+Examples:
+  source <(warmfront completions bash)
+  warmfront completions zsh")]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the manual, or one command's page of it
+    #[command(after_help = "\
+Examples:
+  warmfront man
+  warmfront man run
+  warmfront man --into /usr/local/share/man/man1")]
+    Man {
+        /// Whose page: run, check … [default: that of warmfront itself]
+        command: Option<String>,
+        /// Write every page into this directory instead
+        #[arg(long, value_name = "DIR", conflicts_with = "command")]
+        into: Option<PathBuf>,
     },
     /// Answer requests as a worker
     #[command(hide = true)]

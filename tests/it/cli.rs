@@ -106,3 +106,84 @@ fn wrong_usage_exits_64_and_help_exits_0() {
     let version = warmfront(dir.path(), &["-V"], &[]);
     assert_eq!(text(&version.stdout), format!("warmfront {}\n", env!("CARGO_PKG_VERSION")));
 }
+
+/// What `command` prints on stdout; it must end with 0 and complain about nothing.
+fn quietly(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?} starts: {error}"));
+    assert!(output.status.success() && output.stderr.is_empty(), "{command:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[test]
+fn every_page_of_the_manual_renders_without_a_warning() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let into = dir.path().to_str().expect("UTF-8");
+    assert_eq!(warmfront(dir.path(), &["man", "--into", into], &[]).status.code(), Some(0));
+    let mut pages: Vec<_> = std::fs::read_dir(dir.path())
+        .expect("the pages")
+        .map(|entry| entry.expect("a page").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "1"))
+        .collect();
+    pages.sort();
+    let names: Vec<_> = pages.iter().filter_map(|page| page.file_stem()?.to_str()).collect();
+    for wanted in ["warmfront", "warmfront-run", "warmfront-config", "warmfront-emulate", "warmfront-man"] {
+        assert!(names.contains(&wanted), "{names:?}");
+    }
+    assert!(!names.contains(&"warmfront-demo-worker"), "{names:?}");
+    for page in &pages {
+        let said = quietly(Command::new("groff").args(["-man", "-ww", "-Tutf8", "-P-cbou"]).arg(page));
+        assert!(said.contains("EXAMPLES") && said.contains("warmfront"), "{page:?}: {said}");
+    }
+    let words = |said: &str| said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let printed = warmfront(dir.path(), &["man", "config"], &[]).stdout;
+    assert_eq!(printed, std::fs::read(dir.path().join("warmfront-config.1")).expect("the page"));
+    let main = quietly(
+        Command::new("groff").args(["-man", "-Tascii", "-P-cbou"]).arg(dir.path().join("warmfront.1")),
+    );
+    assert!(words(&main).contains("75 The drain deadline passed with requests cut off."), "{main}");
+}
+
+#[test]
+fn a_page_that_cannot_be_written_is_named_and_ends_with_71() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let output = warmfront(dir.path(), &["man", "--into", "nowhere"], &[]);
+    assert_eq!(output.status.code(), Some(71));
+    assert!(text(&output.stderr).starts_with("warmfront: nowhere/warmfront.1 cannot be written.\n"));
+}
+
+#[test]
+fn a_real_bash_completes_commands_flags_and_shells() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let script = dir.path().join("completions");
+    std::fs::write(&script, warmfront(dir.path(), &["completions", "bash"], &[]).stdout).expect("written");
+    // What bash does on Tab: it calls the function that was registered, with the words typed so far.
+    let complete = |words: &[&str]| {
+        let typed = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+        let lines = format!(
+            "source '{}'; function=$(complete -p warmfront | sed 's/.*-F \\([^ ]*\\).*/\\1/'); \
+             COMP_WORDS=({typed}); COMP_CWORD={}; \
+             $function warmfront \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; \
+             printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            script.display(),
+            words.len() - 1
+        );
+        let said = quietly(Command::new("bash").args(["--norc", "-c", &lines]));
+        said.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(complete(&["warmfront", "do"]), ["doctor"]);
+    assert_eq!(complete(&["warmfront", "run", "--wor"]), ["--workers"]);
+    assert_eq!(complete(&["warmfront", "completions", "ba"]), ["bash"]);
+    assert!(!complete(&["warmfront", ""]).contains(&"demo-worker".to_owned()));
+}
+
+#[test]
+fn every_shell_gets_a_script_that_knows_the_commands() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let output = warmfront(dir.path(), &["completions", shell], &[]);
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{shell}");
+        assert!(["doctor", "emulate", "workers"].iter().all(|word| said.contains(word)), "{shell}");
+    }
+    assert_eq!(warmfront(dir.path(), &["completions", "csh"], &[]).status.code(), Some(64));
+}

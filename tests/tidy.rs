@@ -633,21 +633,6 @@ fn every_test_and_file_named_by_a_document_exists() {
 }
 
 #[test]
-fn links_between_documents_lead_somewhere() {
-    for document in documents() {
-        let text = read(&document);
-        let base = root().join(&document).parent().expect("a folder").to_owned();
-        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let file = target.split('#').next().unwrap_or_default();
-            assert!(
-                file.is_empty() || file.contains("://") || base.join(file).exists(),
-                "{document}: no file {file}"
-            );
-        }
-    }
-}
-
-#[test]
 fn the_metrics_page_is_generated_from_the_table() {
     let (path, wanted) = (root().join("docs/metrics.md"), metrics_page());
     if std::env::var_os("WARMFRONT_BLESS").is_some() {

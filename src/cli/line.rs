@@ -166,7 +166,7 @@ Examples:
     /// of instances is enough. docs/scaling.md has examples.
     #[command(after_help = "\
 Examples:
-  warmfront plan --rate 200 --service-ms 40
+  warmfront plan --rate 200 --service 40ms
   warmfront plan --rate 500 --from /run/warmfront.sock --json")]
     Plan {
         #[command(flatten)]

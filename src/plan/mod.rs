@@ -129,7 +129,12 @@ impl Facts {
             cpu: Fact::maybe(given.cpu, told.and_then(|told| told.cpu)),
             cpus: Fact::new(given.cpus, None, 1.0),
             worker_memory: Fact::maybe(given.worker_memory, told.and_then(|told| told.worker_bytes)),
-            front_memory: Fact::new(None, told.map(|told| told.front_bytes.max(FRONT_BYTES)), FRONT_BYTES),
+            // Less was measured at a moment; there must be room for what requests in flight hold.
+            front_memory: Fact::new(
+                None,
+                told.map(|told| told.front_bytes).filter(|bytes| *bytes > FRONT_BYTES),
+                FRONT_BYTES,
+            ),
             memory: Fact::maybe(given.memory, None),
             instance_concurrency: Fact::new(given.instance_concurrency, None, INSTANCE_CONCURRENCY_MAX),
             measured,
@@ -230,6 +235,12 @@ mod tests {
         assert_eq!((facts.service.value.as_millis(), facts.service.origin), (120, Origin::Given));
         assert_eq!((facts.variation.value, facts.variation.origin), (1.7, Origin::Measured));
         assert_eq!((facts.cpus.value, facts.cpus.origin), (1.0, Origin::Assumed));
+        let front = facts.front_memory;
+        assert_eq!(
+            (front.value, front.origin),
+            (FRONT_BYTES, Origin::Assumed),
+            "9 MiB leave no room for buffers"
+        );
         let facts = Facts::new(&Given::default(), Some(measured())).unwrap();
         assert_eq!((facts.rate.value, facts.rate.origin), (40.0, Origin::Measured));
         assert_eq!(facts.wait.value, facts.service.value, "as long again as it takes");

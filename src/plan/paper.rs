@@ -90,9 +90,9 @@ pub(super) fn text(facts: &Facts, load: &Load, plan: &Plan) -> String {
     if let Some(measured) = &facts.measured {
         let times = period(measured.period);
         line(
-            "",
+            "asked",
             format!(
-                "at {}: {} in {times}; waits are in the variation",
+                "{}: {} in {times}; waits are in the variation",
                 measured.name,
                 many(measured.requests, "request")
             ),

@@ -249,8 +249,9 @@ fn scraping_sixteen_workers_takes_milliseconds() {
     }
     let ticks = sidecar.cpu() - before;
     println!("scrape of 16 workers: quickest {quickest:?}, {scrapes} took {ticks} ticks of processor time");
-    // What passes on the clock is not ours alone: others run beside it. A tick is 10 ms.
-    assert!(ticks < 2 * scrapes, "{scrapes} took {ticks} ticks");
+    // What passes on the clock is not ours alone: others run beside it, and their caches cost us time as well. A tick
+    // is 10 ms.
+    assert!(ticks < 5 * scrapes, "{scrapes} took {ticks} ticks");
 }
 
 #[test]

@@ -48,4 +48,5 @@ pub mod sys;
 pub mod telemetry;
 pub mod upstream;
 pub mod watch;
+pub mod words;
 pub mod worker;

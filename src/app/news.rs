@@ -9,6 +9,7 @@ use crate::lifecycle::phase::Phase;
 use crate::lifecycle::warmth::Warmth;
 use crate::sys::manager::{Manager, VARIABLE};
 use crate::telemetry::say;
+use crate::words::many;
 
 /// Tells it from now on to the end, on `runtime`; `count` workers are started.
 pub(super) fn follow(
@@ -30,7 +31,7 @@ async fn tell(
     mut phases: watch::Receiver<Phase>,
     mut warmth: watch::Receiver<Warmth>,
 ) {
-    let workers = format!("{count} worker{}", if count == 1 { "" } else { "s" });
+    let workers = many(count as u64, "worker");
     let mut news = format!("STATUS=Starting {workers}; requests wait for the first");
     loop {
         if let Err(error) = manager.tell(&news) {

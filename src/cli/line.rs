@@ -145,7 +145,8 @@ Examples:
     },
     /// Try a command once and say what to change
     ///
-    /// It tells how the command listens, starts, answers and ends. The application is run and asked; what it writes goes to stderr. Ends with 69 if it cannot be served.
+    /// It tells how the command listens, starts, answers and ends. The application is run and asked; what it writes goes
+    /// to stderr. Ends with 69 if it cannot be served.
     #[command(after_help = "\
 Examples:
   warmfront doctor -- java -jar app.jar
@@ -162,8 +163,8 @@ Examples:
     },
     /// How many workers and instances a load needs
     ///
-    /// And how long requests would wait, and which limit decides. From measured times and rates, or from a running instance (--from), which knows them. Ends with 69 if no number
-    /// of instances is enough. docs/scaling.md has examples.
+    /// And how long requests would wait, and which limit decides. From measured times and rates, or from a running
+    /// instance (--from), which knows them. Ends with 69 if no number of instances is enough. docs/scaling.md has examples.
     #[command(after_help = "\
 Examples:
   warmfront plan --rate 200 --service 40ms

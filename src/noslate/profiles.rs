@@ -14,6 +14,7 @@ use super::control::{
 use super::sheet::{Fields, Judged, Object, Sheet, shown};
 use crate::config::noslate::Target;
 use crate::error::Problem;
+use crate::words::many;
 
 /// What the planes are told. `None`: there is no such file, so what somebody else has told them stays.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -53,9 +54,8 @@ impl Profiles {
     /// What there is of both, in short; `None` if there is nothing to tell.
     #[must_use]
     pub fn summary(&self) -> Option<String> {
-        let count = |count: usize, noun| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
-        let functions = self.functions.as_ref().map(|functions| count(functions.len(), "function"));
-        let services = self.services.as_ref().map(|services| count(services.profiles.len(), "service"));
+        let functions = self.functions.as_ref().map(|functions| many(functions.len() as u64, "function"));
+        let services = self.services.as_ref().map(|services| many(services.profiles.len() as u64, "service"));
         let known: Vec<_> = functions.into_iter().chain(services).collect();
         (!known.is_empty()).then(|| known.join(", "))
     }

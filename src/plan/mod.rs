@@ -9,6 +9,7 @@ pub mod size;
 use std::time::Duration;
 
 use crate::error::Problem;
+use crate::words;
 use size::{FRONT_BYTES, Impossible, Limit, Load};
 
 /// What the command line says. Nothing of it is needed where an instance is asked.
@@ -188,9 +189,9 @@ fn explain(why: Impossible, load: &Load) -> Problem {
             "One instance does not hold one worker.",
             format!(
                 "A worker takes {}, warmfront {}, and the instance has {}.",
-                paper::bytes(load.worker_bytes.unwrap_or_default()),
-                paper::bytes(load.front_bytes),
-                paper::bytes(load.instance_bytes.unwrap_or_default())
+                words::bytes(load.worker_bytes.unwrap_or_default()),
+                words::bytes(load.front_bytes),
+                words::bytes(load.instance_bytes.unwrap_or_default())
             ),
             "Give the instance more (--memory).",
         ),

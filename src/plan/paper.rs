@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::queue::Queue;
 use super::size::{self, CPU_SHARE, Limit, Load, PROMISED, Plan};
 use super::{Fact, Facts, Origin};
+use crate::words::{self, bytes, many, percent, short};
 
 /// For a terminal: what to set, why, what follows, and what it rests on.
 pub(super) fn text(facts: &Facts, load: &Load, plan: &Plan) -> String {
@@ -40,8 +41,8 @@ pub(super) fn text(facts: &Facts, load: &Load, plan: &Plan) -> String {
         "each",
         format!(
             "{} requests/s; {} of {slots} slots taken on average, {}",
-            number(queue.rate),
-            number(queue.load()),
+            short(queue.rate),
+            short(queue.load()),
             percent(queue.utilisation())
         ),
     );
@@ -124,7 +125,7 @@ fn lacks(limit: Limit, load: &Load, plan: &Plan, fewer: &Queue) -> String {
             format!(
                 "CPU, {} of the {} that they can use; {} is the limit",
                 percent(used / usable),
-                number(usable),
+                short(usable),
                 percent(CPU_SHARE)
             )
         }
@@ -144,9 +145,9 @@ fn told(facts: &Facts, from: Origin) -> Vec<String> {
             all.push(text);
         }
     };
-    tell(facts.rate.origin, format!("{} requests/s", number(facts.rate.value)));
+    tell(facts.rate.origin, format!("{} requests/s", short(facts.rate.value)));
     tell(facts.service.origin, format!("{} each", period(facts.service.value)));
-    tell(facts.variation.origin, format!("variation {}", number(facts.variation.value)));
+    tell(facts.variation.origin, format!("variation {}", short(facts.variation.value)));
     tell(facts.concurrency.origin, format!("{} at once in a worker", facts.concurrency.value));
     tell(facts.wait.origin, format!("p95 of the wait {}", period(facts.wait.value)));
     if let Some(cpu) = facts.cpu {
@@ -244,47 +245,14 @@ fn fact<T: Into<Value>>(fact: Option<Fact<T>>) -> Value {
     fact.map_or(Value::Null, |fact| json!({ "value": fact.value.into(), "origin": fact.origin.word() }))
 }
 
-fn many(count: u64, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}
-
 fn cpus(count: f64) -> String {
-    format!("{} CPU{}", number(count), if count == 1.0 { "" } else { "s" })
-}
-
-/// Three digits or all before the point: `0.35`, `13.3`, `400`.
-fn number(value: f64) -> String {
-    let digits = match value {
-        ..10.0 => 2,
-        ..100.0 => 1,
-        _ => 0,
-    };
-    let text = format!("{value:.digits$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
+    format!("{} CPU{}", short(count), if count == 1.0 { "" } else { "s" })
 }
 
 fn wait(wait: Option<Duration>) -> String {
     wait.map_or_else(|| "without end".to_owned(), period)
 }
 
-/// `0 ms`, `0.3 ms`, `120 ms`, `1.5 s`, `5 min`.
 fn period(period: Duration) -> String {
-    let secs = period.as_secs_f64();
-    if secs < 1.0 {
-        format!("{} ms", number(secs * 1000.0))
-    } else if secs < 120.0 {
-        format!("{} s", number(secs))
-    } else {
-        format!("{} min", number(secs / 60.0))
-    }
-}
-
-/// `180 MiB`, `1.5 GiB`.
-pub(super) fn bytes(bytes: u64) -> String {
-    let mib = bytes as f64 / f64::from(1 << 20);
-    if mib < 1024.0 { format!("{} MiB", number(mib)) } else { format!("{} GiB", number(mib / 1024.0)) }
+    words::latency(u64::try_from(period.as_micros()).unwrap_or(u64::MAX))
 }

@@ -14,7 +14,6 @@ mod screen;
 mod status;
 #[cfg(feature = "top")]
 mod top;
-mod words;
 
 use std::io::Write as _;
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::latency::since_the_start;
 use super::moment::{Moment, Worker};
-use super::words::{age, bytes, count, latency};
+use crate::words::{age, bytes, count, latency};
 
 /// Requests in flight that are shown.
 const OLDEST: usize = 5;
@@ -135,7 +135,7 @@ warm     12,345 answered; first byte p50 1 ms, p90 1 ms, p99 1 ms
 cold     1 answered; first byte p50 10 ms, p90 10 ms, p99 10 ms
 trouble  shed: queue timeout: 1,234
 frozen   1 times, 4s in all, 4s the last time
-worker   1 ready, pid 41, 3 of 10 slots taken, 12,345 served, 47.0 MiB, 12.3 s of CPU, started in 56 ms, 2 restarts, last exit: killed by?[2J signal 9
+worker   1 ready, pid 41, 3 of 10 slots taken, 12,345 served, 47 MiB, 12.3 s of CPU, started in 56 ms, 2 restarts, last exit: killed by?[2J signal 9
 worker   2 backoff, 0 of 0 slots taken, 0 served
 flying   1-a-b for 1s, sent by worker 1
 ";

@@ -11,7 +11,7 @@ use ratatui::widgets::{Block, Borders, Cell, Gauge, Paragraph, Row, Sparkline, T
 use super::moment::{Moment, STARTS, Worker};
 use super::rates::Between;
 use super::status;
-use super::words::{age, bytes, count, latency, percent, rate};
+use crate::words::{age, bytes, count, latency, percent, rate};
 
 /// Most kinds of trouble that are listed; the others have no room anywhere.
 const TROUBLES: usize = 6;
@@ -267,11 +267,11 @@ mod tests {
         let has = |words: &[&str]| rows.iter().any(|row| words.iter().all(|word| row.contains(word)));
         for words in [
             &["warmfront 0.1.0", "ready", "up 3s", "/run/a.sock"][..],
-            &["200/s requests", "0/s failed", "20 KiB/s in"],
+            &["200/s requests", "0/s failed", "19.5 KiB/s in"],
             &["2 of 2 workers ready", "3 of 20 slots taken"],
             &["warm", "501", "400", "1 ms"],
             &["shed: queue timeout", "50", "20/s"],
-            &["1", "ready", "41", "3/10", "200/s", "500", "20 %", "47.0 MiB", "2", "killed by?[2J signal 9"],
+            &["1", "ready", "41", "3/10", "200/s", "500", "20 %", "47 MiB", "2", "killed by?[2J signal 9"],
             &["2", "backoff"],
             &["4 in flight"],
             &["1.5 s", "sent", "1-a-b"],

@@ -249,9 +249,10 @@ fn scraping_sixteen_workers_takes_milliseconds() {
     }
     let ticks = sidecar.cpu() - before;
     println!("scrape of 16 workers: quickest {quickest:?}, {scrapes} took {ticks} ticks of processor time");
-    // What passes on the clock is not ours alone: others run beside it, and their caches cost us time as well. A tick
-    // is 10 ms.
-    assert!(ticks < 5 * scrapes, "{scrapes} took {ticks} ticks");
+    // The promise is 6 ms on a quiet machine. Here others run beside it: the clock tells of the quickest, and processor
+    // time, in ticks of 10 ms, of the rest.
+    assert!(quickest < Duration::from_millis(50), "{quickest:?}");
+    assert!(ticks < 3 * scrapes, "{scrapes} took {ticks} ticks");
 }
 
 #[test]

@@ -13,7 +13,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 # A layer for the packages alone: as long as these files stay, they are not compiled again.
 COPY Cargo.toml Cargo.lock ./
-COPY scripts/dist scripts/check-hardening scripts/static-pie scripts/
+COPY scripts/dist scripts/anonymous-rustc scripts/check-hardening scripts/static-pie scripts/
 RUN --mount=type=cache,target=/usr/local/cargo/registry scripts/dist --dependencies
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry scripts/dist --binary

@@ -4,6 +4,7 @@
 //! `config`, so that `--port abc` and `port = "abc"` get the same answer, together
 //! with every other problem. Only the shape of the line is wrong usage (64).
 
+use std::convert::identity;
 use std::ffi::OsString;
 use std::io::Write;
 
@@ -190,14 +191,14 @@ pub fn template(template: Template) -> ExitCode {
 /// `warmfront status`: how a running instance stands, on stdout.
 #[must_use]
 pub fn status(flags: &Flags, as_json: bool) -> ExitCode {
-    watch(flags, |admin| watch::status(admin, as_json))
+    ask(flags, |admin| watch::status(admin, as_json)).unwrap_or_else(identity)
 }
 
 /// `warmfront top`: the same live, until a key ends it.
 #[cfg(feature = "top")]
 #[must_use]
 pub fn top(flags: &Flags, every: Duration) -> ExitCode {
-    watch(flags, |admin| watch::top(admin, every))
+    ask(flags, |admin| watch::top(admin, every)).unwrap_or_else(identity)
 }
 
 /// `warmfront doctor`: what the command does when it is tried, on stdout; what it writes goes to stderr.
@@ -229,19 +230,9 @@ pub fn doctor(flags: &Flags, wish: &doctor::Wish) -> ExitCode {
 /// `warmfront plan`: workers × concurrency × instances for a load, on stdout. 69 if no number of them is enough.
 #[must_use]
 pub fn plan(from: Option<&Flags>, given: &Given, as_json: bool) -> ExitCode {
-    let measured = match from.map(|flags| load::load(flags, &World::real())) {
-        None => None,
-        Some(Err(problems)) => {
-            report(&problems);
-            return ExitCode::BadConfig;
-        }
-        Some(Ok(loaded)) => match watch::measured(loaded.config.admin) {
-            Ok(measured) => Some(measured),
-            Err(problem) => {
-                report(&[problem]);
-                return ExitCode::SystemRefused;
-            }
-        },
+    let measured = match from.map(|flags| ask(flags, watch::measured)).transpose() {
+        Ok(measured) => measured,
+        Err(exit) => return exit,
     };
     match plan::paper(given, measured, as_json) {
         Ok(paper) => {
@@ -271,15 +262,13 @@ pub fn emulate(wish: Wish) -> std::process::ExitCode {
     })
 }
 
-fn watch(flags: &Flags, look: impl FnOnce(Admin) -> Result<ExitCode, Problem>) -> ExitCode {
-    let admin = match load::load(flags, &World::real()) {
-        Ok(loaded) => loaded.config.admin,
-        Err(problems) => {
-            report(&problems);
-            return ExitCode::BadConfig;
-        }
-    };
-    look(admin).unwrap_or_else(|problem| {
+/// What `question` learns from the instance that `flags` point at; else what to end with, when the reason is reported.
+fn ask<T>(flags: &Flags, question: impl FnOnce(Admin) -> Result<T, Problem>) -> Result<T, ExitCode> {
+    let admin = load::admin(flags, &World::real()).map_err(|problems| {
+        report(&problems);
+        ExitCode::BadConfig
+    })?;
+    question(admin).map_err(|problem| {
         report(&[problem]);
         ExitCode::SystemRefused
     })

@@ -11,7 +11,6 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::Config;
 use super::file;
 use super::keys::{ENV_CONFIG, ENV_PREFIX, KEYS, Key, Kind};
 use super::layers::{ConfigFile, Finding, Layers, Source, Value};
@@ -20,6 +19,7 @@ use super::noslate::Duties;
 use super::read;
 use super::resolve::{self, BOOTSTRAP, Facts, Program};
 use super::trace;
+use super::{Admin, Config};
 use crate::error::Problem;
 
 /// The file that is read when nobody names one and it exists: in the working directory, or beside this
@@ -149,6 +149,14 @@ pub fn load(flags: &Flags, world: &World) -> Result<Loaded, Vec<Problem>> {
     let layers = layers(flags, world);
     let config = resolve::resolve(&layers, &facts(&layers, world))?;
     Ok(Loaded { config, layers })
+}
+
+/// Where the admin of the instance listens that is configured so; see [`resolve::admin`].
+///
+/// # Errors
+/// Every problem with what says so, at once.
+pub fn admin(flags: &Flags, world: &World) -> Result<Admin, Vec<Problem>> {
+    resolve::admin(&layers(flags, world))
 }
 
 /// The files of Noslate's profiles that a configuration names, even if other parts of it are wrong, and nothing

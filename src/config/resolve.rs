@@ -17,8 +17,8 @@ use super::layers::{Finding, Layers, Source, Value, in_order};
 use super::read::{self, Bad};
 use super::units::{period_text, size_text};
 use super::{
-    AccessLog, Affinity, CommandChoice, Config, Congestion, EngineChoice, HeaderPolicy, Limits, Listen,
-    Protocol, Queue, Readiness, Reported, Slots, Spawn, Transport, WorkerSource, Workers,
+    AccessLog, Admin, Affinity, CommandChoice, Config, Congestion, EngineChoice, HeaderPolicy, Limits,
+    Listen, Protocol, Queue, Readiness, Reported, Slots, Spawn, Transport, WorkerSource, Workers,
 };
 use crate::error::Problem;
 
@@ -104,6 +104,18 @@ pub fn resolve(layers: &Layers, facts: &Facts) -> Result<Config, Vec<Problem>> {
     if judge.findings.is_empty() { Ok(config) } else { Err(in_order(judge.findings)) }
 }
 
+/// Where the admin of an instance with this configuration listens. Nothing else is judged: the instance may run where
+/// its programs are, and these need not be here.
+///
+/// # Errors
+/// Every problem of loading and of the admin's keys, in the order of [`resolve`]. Never empty.
+pub fn admin(layers: &Layers) -> Result<Admin, Vec<Problem>> {
+    let mut judge = Judge { layers, findings: layers.findings.clone() };
+    let port = judge.port();
+    let admin = judge.admin(port);
+    if judge.findings.is_empty() { Ok(admin) } else { Err(in_order(judge.findings)) }
+}
+
 /// The worker command and who chose it; `Err` if the one given is unreadable.
 pub(super) fn choose_command(
     layers: &Layers,
@@ -134,7 +146,7 @@ impl Judge<'_> {
         let reported = Reported { one_in: one_in.unwrap_or(u32::from(slow.is_none())), slow };
         let auto_threads = if facts.cpus <= 2 { 1 } else { facts.cpus.min(4) };
         let threads = self.auto_or("threads").map_or(auto_threads, to_usize);
-        let port = u16::try_from(self.number("listen.port")).unwrap_or(u16::MAX);
+        let port = self.port();
         let workers = self.workers(facts, port);
         let processes = self.processes(facts, &workers.source);
         let php = self.php(&workers, facts);
@@ -184,6 +196,11 @@ impl Judge<'_> {
             trace: self.trace(facts),
             drain_deadline: self.period("drain.deadline"),
         }
+    }
+
+    /// The platform's.
+    fn port(&mut self) -> u16 {
+        u16::try_from(self.number("listen.port")).unwrap_or(u16::MAX)
     }
 
     fn limits(&mut self) -> Limits {

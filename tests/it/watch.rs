@@ -71,6 +71,30 @@ fn status_of_one_that_is_not_ready_ends_with_69_and_says_why() {
 }
 
 #[test]
+fn whoever_asks_from_elsewhere_needs_neither_the_workers_program_nor_their_directory() {
+    let sidecar = Setup::new().with_admin().start_ready();
+    let place = place(&sidecar);
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("warmfront.toml");
+    let text = format!(
+        "[workers]\ncommand = [\"/app/not-here\"]\ncwd = \"/app/not-here\"\n[admin]\nlisten = \"{place}\"\n"
+    );
+    std::fs::write(&file, text).expect("written");
+    let file = file.to_str().expect("text");
+    let output = warmfront(&["status", "--config", file]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    // What is wrong with the file itself is said: something else in it may have been meant to be the place.
+    std::fs::write(file, format!("[admin]\nlisten = \"{place}\"\ntokn = \"a\"\n")).expect("written");
+    let output = warmfront(&["status", "--config", file]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(
+        stderr(&output).contains("warmfront.toml:3: There is no key `admin.tokn`"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
 fn nobody_there_and_nobody_named_are_told_apart_with_what_to_do() {
     let output = warmfront(&["status", "--admin", "/no/such.sock"]);
     assert_eq!(output.status.code(), Some(71));

@@ -12,6 +12,7 @@
 pub mod census;
 pub mod diagnose;
 mod entrance;
+mod executable;
 pub mod external;
 pub mod flush;
 mod group;

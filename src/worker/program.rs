@@ -6,10 +6,10 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::diagnose::exec::find_program;
+use super::executable::{Elf, LINE_BYTES, read, script_words};
 use crate::sys;
 
 /// What runs in the end, and whether LD_PRELOAD means something to it.
@@ -40,11 +40,6 @@ pub enum Linkage {
 
 /// The kernel follows as many scripts.
 const SCRIPTS_MAX: usize = 5;
-/// The kernel reads as much of a `#!` line.
-const LINE_BYTES: usize = 256;
-/// Far more than any linker writes.
-const TABLE_BYTES_MAX: usize = 1 << 20;
-
 /// Looks for what `argv` runs, with this PATH, started in `cwd` (ours if `None`).
 pub fn reach(argv: &[OsString], path: Option<&OsStr>, cwd: Option<&Path>) -> Reach {
     let mut word = argv.first().cloned().unwrap_or_default();
@@ -65,8 +60,7 @@ pub fn reach(argv: &[OsString], path: Option<&OsStr>, cwd: Option<&Path>) -> Rea
 
 /// What a `#!` line runs: the program that it names, or the one that it has `env` find.
 fn interpreter(head: &[u8]) -> Option<OsString> {
-    let line = head.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
-    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let mut words = script_words(head)?;
     let first = words.next()?;
     let named = if first.ends_with(b"/env") {
         // Options (-S, -i) and assignments stand in front of the name.
@@ -81,97 +75,13 @@ fn linkage(file: &File, program: &Path) -> Linkage {
     if sys::gains_privileges(program).unwrap_or(false) {
         return Linkage::Privileged;
     }
-    let head = read(file, 0, 64);
-    if !head.starts_with(b"\x7fELF") {
-        return Linkage::Unknown;
-    }
-    match Elf::new(file, &head) {
-        None => Linkage::Foreign,
+    match Elf::of(file) {
+        None => Linkage::Unknown,
+        Some(elf) if !elf.is_ours() => Linkage::Foreign,
         Some(elf) if elf.is_go() => Linkage::Go,
-        Some(elf) if elf.has_loader() => Linkage::Dynamic,
+        Some(elf) if elf.loader().is_some() => Linkage::Dynamic,
         Some(_) => Linkage::Static,
     }
-}
-
-/// A 64-bit ELF file of our machine and its tables (System V ABI, chapters 4 and 5).
-struct Elf<'a> {
-    file: &'a File,
-    programs: Vec<u8>,
-    sections: Vec<u8>,
-    /// Which section has the names of all.
-    names: usize,
-}
-
-const PROGRAM_BYTES: usize = 56;
-const SECTION_BYTES: usize = 64;
-
-impl<'a> Elf<'a> {
-    /// `None` for another class, byte order or machine, and for tables of a size that nobody writes.
-    fn new(file: &'a File, head: &[u8]) -> Option<Self> {
-        // e_machine of its registry.
-        let ours = match std::env::consts::ARCH {
-            "x86_64" => 62,
-            "aarch64" => 183,
-            _ => return None,
-        };
-        if head.get(4..6) != Some(&[2, 1]) || number(head, 18, 2) != ours {
-            return None;
-        }
-        let table = |offset_at, size_at, size: usize| {
-            let (offset, count) = (number(head, offset_at, 8), number(head, size_at + 2, 2));
-            let is_usual = number(head, size_at, 2) == size as u64;
-            if is_usual { read(file, offset, size * usize::try_from(count).unwrap_or(0)) } else { Vec::new() }
-        };
-        let names = usize::try_from(number(head, 62, 2)).ok()?;
-        Some(Self {
-            file,
-            programs: table(32, 54, PROGRAM_BYTES),
-            sections: table(40, 58, SECTION_BYTES),
-            names,
-        })
-    }
-
-    /// Whether it has a segment PT_INTERP.
-    fn has_loader(&self) -> bool {
-        self.programs.chunks_exact(PROGRAM_BYTES).any(|segment| number(segment, 0, 4) == 3)
-    }
-
-    /// Whether Go's linker made it: by a note of its own, or by a section that a stripped file keeps too.
-    fn is_go(&self) -> bool {
-        let has_note = self.programs.chunks_exact(PROGRAM_BYTES).any(|segment| {
-            let is_note = number(segment, 0, 4) == 4;
-            // Behind three numbers comes the owner's name.
-            is_note && read(self.file, number(segment, 8, 8) + 12, 4) == b"Go\0\0"
-        });
-        let section = self.sections.chunks_exact(SECTION_BYTES).nth(self.names);
-        let names = section.map(|section| self.bytes(number(section, 24, 8), number(section, 32, 8)));
-        has_note
-            || names.is_some_and(|names| names.split(|&byte| byte == 0).any(|name| name == b".go.buildinfo"))
-    }
-
-    fn bytes(&self, offset: u64, len: u64) -> Vec<u8> {
-        read(self.file, offset, usize::try_from(len).unwrap_or(usize::MAX))
-    }
-}
-
-/// A little-endian number of up to eight bytes; 0 where there is none.
-fn number(bytes: &[u8], at: usize, len: usize) -> u64 {
-    let bytes = bytes.get(at..at + len).unwrap_or_default();
-    bytes.iter().rev().fold(0, |sum, &byte| sum << 8 | u64::from(byte))
-}
-
-/// What the file has there, at most `len` bytes.
-fn read(file: &File, offset: u64, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len.min(TABLE_BYTES_MAX)];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset.saturating_add(filled as u64)) {
-            Ok(0) | Err(_) => break,
-            Ok(count) => filled += count,
-        }
-    }
-    bytes.truncate(filled);
-    bytes
 }
 
 #[cfg(test)]

@@ -3,20 +3,20 @@
 //! execve(2) answers "no such file" for five different mistakes and "permission
 //! denied" for three; the file itself tells which one it was.
 
+use std::env::consts::ARCH;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Problem;
 use crate::sys;
+use crate::worker::executable::{self, Elf, LINE_BYTES, script_line, script_words};
 
 /// Where programs are looked for if nobody says.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
-/// Enough for a `#!` line (the kernel reads 256) and the headers of an ELF file.
-const HEAD_BYTES: u64 = 4096;
 
 /// The file that `argv0` means: itself if it has a slash, else the first in `path` that may be executed.
 ///
@@ -78,20 +78,20 @@ pub fn foresee(file: &Path, cwd: Option<&Path>) -> Option<io::Error> {
     if about.is_dir() || !sys::may_execute(&file) {
         return Some(io::ErrorKind::PermissionDenied.into());
     }
-    let head = head_of(&file)?;
+    let file = File::open(&file).ok()?;
     let unknown = || Some(io::Error::from_raw_os_error(sys::ENOEXEC));
-    if head.starts_with(b"\x7fELF") {
-        let ours = std::env::consts::ARCH;
+    if let Some(elf) = Elf::of(&file) {
+        let theirs = elf.machine();
         // 32-bit programs run on the 64-bit machine of the same family.
-        let runs = |theirs: &str| theirs == ours || (theirs, ours) == ("x86", "x86_64");
-        if elf_machine(&head).is_some_and(|theirs| !runs(&theirs)) {
+        if theirs != ARCH && (&*theirs, ARCH) != ("x86", "x86_64") {
             return unknown();
         }
-        return elf_loader(&head)
+        return elf
+            .loader()
             .filter(|loader| !Path::new(loader).exists())
             .map(|_| io::ErrorKind::NotFound.into());
     }
-    match interpreter(&head) {
+    match interpreter(&executable::read(&file, 0, LINE_BYTES)) {
         Some(program) if !Path::new(program).exists() => Some(io::ErrorKind::NotFound.into()),
         Some(program) if !sys::may_execute(Path::new(program)) => {
             Some(io::ErrorKind::PermissionDenied.into())
@@ -148,9 +148,9 @@ pub fn explain(error: &io::Error, argv0: &OsStr, cwd: Option<&Path>, path: Optio
     if error.kind() == io::ErrorKind::PermissionDenied {
         return no_permission(&what, &file);
     }
-    match head_of(&file) {
-        Some(head) => by_content(&what, &file, &head, error),
-        None => Problem::new(what(&error.to_string()), "", format!("Check `{shown}`.")),
+    match File::open(&file) {
+        Ok(content) => by_content(&what, &file, &content, error),
+        Err(_) => Problem::new(what(&error.to_string()), "", format!("Check `{shown}`.")),
     }
 }
 
@@ -203,7 +203,8 @@ fn no_permission(what: &dyn Fn(&str) -> String, file: &Path) -> Problem {
             ),
         );
     }
-    match head_of(file).as_deref().and_then(interpreter) {
+    let first_line = File::open(file).map(|content| executable::read(&content, 0, LINE_BYTES));
+    match first_line.ok().as_deref().and_then(interpreter) {
         Some(program) if !sys::may_execute(Path::new(program)) && Path::new(program).exists() => {
             Problem::new(
                 what(&format!("its interpreter `{program}` may not be executed")),
@@ -221,13 +222,13 @@ fn no_permission(what: &dyn Fn(&str) -> String, file: &Path) -> Problem {
     }
 }
 
-fn by_content(what: &dyn Fn(&str) -> String, file: &Path, head: &[u8], error: &io::Error) -> Problem {
+fn by_content(what: &dyn Fn(&str) -> String, file: &Path, content: &File, error: &io::Error) -> Problem {
     let shown = file.display();
-    if head.starts_with(b"\x7fELF") {
-        return elf(what, file, head, error);
+    if let Some(elf) = Elf::of(content) {
+        return binary(what, file, &elf, error);
     }
-    if let Some(line) = head.strip_prefix(b"#!") {
-        let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let head = executable::read(content, 0, LINE_BYTES);
+    if let Some(line) = script_line(&head) {
         if line.ends_with(b"\r") {
             return Problem::new(
                 what("its first line ends in CR LF (Windows line ends)"),
@@ -235,7 +236,7 @@ fn by_content(what: &dyn Fn(&str) -> String, file: &Path, head: &[u8], error: &i
                 format!("Convert it: `sed -i 's/\\r$//' {shown}`."),
             );
         }
-        if let Some(program) = interpreter(head)
+        if let Some(program) = interpreter(&head)
             && !Path::new(program).exists()
         {
             return Problem::new(
@@ -269,18 +270,18 @@ fn by_content(what: &dyn Fn(&str) -> String, file: &Path, head: &[u8], error: &i
     Problem::new(what(&error.to_string()), "", format!("Check `{shown}`."))
 }
 
-fn elf(what: &dyn Fn(&str) -> String, file: &Path, head: &[u8], error: &io::Error) -> Problem {
+fn binary(what: &dyn Fn(&str) -> String, file: &Path, elf: &Elf<'_>, error: &io::Error) -> Problem {
     let shown = file.display();
-    let ours = std::env::consts::ARCH;
-    if let Some(theirs) = elf_machine(head).filter(|theirs| theirs != ours) {
+    let theirs = elf.machine();
+    if theirs != ARCH {
         return Problem::new(
-            what(&format!("it is a program for {theirs} and this machine is {ours}")),
+            what(&format!("it is a program for {theirs} and this machine is {ARCH}")),
             String::new(),
-            format!("Build or download `{shown}` for {ours}."),
+            format!("Build or download `{shown}` for {ARCH}."),
         );
     }
     if error.kind() == io::ErrorKind::NotFound
-        && let Some(loader) = elf_loader(head)
+        && let Some(loader) = elf.loader()
     {
         return Problem::new(
             what(&format!("its loader `{loader}` does not exist")),
@@ -293,53 +294,7 @@ fn elf(what: &dyn Fn(&str) -> String, file: &Path, head: &[u8], error: &io::Erro
 
 /// The program named by a `#!` line.
 fn interpreter(head: &[u8]) -> Option<&str> {
-    let line = head.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
-    std::str::from_utf8(line).ok()?.split_ascii_whitespace().next()
-}
-
-fn u16_at(head: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(head.get(at..at + 2)?.try_into().ok()?))
-}
-
-fn u64_at(head: &[u8], at: usize) -> Option<usize> {
-    usize::try_from(u64::from_le_bytes(head.get(at..at + 8)?.try_into().ok()?)).ok()
-}
-
-/// The machine of a little-endian ELF file, in the words of `std::env::consts::ARCH`.
-fn elf_machine(head: &[u8]) -> Option<String> {
-    if head.get(5) != Some(&1) {
-        return Some("a big-endian machine".to_owned());
-    }
-    // e_machine, System V ABI and its registry.
-    Some(match u16_at(head, 18)? {
-        62 => "x86_64".to_owned(),
-        183 => "aarch64".to_owned(),
-        3 => "x86".to_owned(),
-        40 => "arm".to_owned(),
-        243 => "riscv64".to_owned(),
-        258 => "loongarch64".to_owned(),
-        other => format!("machine number {other}"),
-    })
-}
-
-/// The dynamic loader (PT_INTERP) that a 64-bit ELF file asks for.
-fn elf_loader(head: &[u8]) -> Option<String> {
-    if head.get(4) != Some(&2) {
-        return None;
-    }
-    let (table, size, count) = (u64_at(head, 32)?, u16_at(head, 54)?, u16_at(head, 56)?);
-    let entry = (0..usize::from(count))
-        .map(|number| table.saturating_add(number * usize::from(size)))
-        .find(|&at| head.get(at..at + 4) == Some(&[3, 0, 0, 0]))?;
-    let (offset, bytes) = (u64_at(head, entry + 8)?, u64_at(head, entry + 32)?);
-    let name = head.get(offset..offset.checked_add(bytes)?)?;
-    Some(String::from_utf8_lossy(name).trim_end_matches('\0').to_owned())
-}
-
-fn head_of(file: &Path) -> Option<Vec<u8>> {
-    let mut head = Vec::new();
-    File::open(file).ok()?.take(HEAD_BYTES).read_to_end(&mut head).ok()?;
-    Some(head)
+    std::str::from_utf8(script_words(head)?.next()?).ok()
 }
 
 #[cfg(test)]
@@ -472,7 +427,9 @@ mod tests {
     #[test]
     fn a_missing_loader_is_named() {
         let binary = fs::read("/bin/sh").unwrap();
-        let Some(loader) = elf_loader(&binary[..4096]) else { return };
+        let loader = Elf::of(&File::open("/bin/sh").unwrap())
+            .and_then(|elf| elf.loader())
+            .expect("Debian's is dynamic");
         let room = Room::new();
         let gone = loader.replace("ld-", "no-");
         let at = binary.windows(loader.len()).position(|window| window == loader.as_bytes()).unwrap();
@@ -480,6 +437,22 @@ mod tests {
         changed[at..at + gone.len()].copy_from_slice(gone.as_bytes());
         let problem = explained(room.file("serve", 0o755, &changed).as_os_str(), None, None);
         assert!(problem.what.contains(&gone) && problem.why.contains("C library"), "{problem}");
+    }
+
+    /// As tools that change the loader of a finished program leave it.
+    #[test]
+    fn a_missing_loader_is_named_though_its_name_lies_at_the_end_of_the_file() {
+        const GONE: &[u8] = b"/no/such/loader.so\0";
+        let mut binary = fs::read("/bin/sh").unwrap();
+        let end = binary.len() as u64;
+        binary.extend_from_slice(GONE);
+        // The first headers of segments are those of a file of 64 bits: 56 bytes each, behind the head.
+        let entry = (64..).step_by(56).find(|&at| binary[at..at + 4] == [3, 0, 0, 0]).unwrap();
+        binary[entry + 8..entry + 16].copy_from_slice(&end.to_le_bytes());
+        binary[entry + 32..entry + 40].copy_from_slice(&(GONE.len() as u64).to_le_bytes());
+        let room = Room::new();
+        let problem = explained(room.file("serve", 0o755, &binary).as_os_str(), None, None);
+        assert!(problem.what.contains("its loader `/no/such/loader.so` does not exist"), "{problem}");
     }
 
     #[test]

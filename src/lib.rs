@@ -5,7 +5,7 @@
 //! command line, the configuration, log lines and exit codes.
 //!
 //! Rooms in reading order, lower floors first. Nothing imports upwards
-//! (`tests/tidy.rs` keeps that true):
+//! (`tests/tidy` keeps that true):
 //!
 //! - floor 0: [`config`], [`error`], [`id`], [`clock`], [`sync`]
 //! - floor 1: [`http1`], [`fc`], [`fastcgi`], [`noslate`] (pure knowledge), [`listener`], [`sys`] (doors to the system)

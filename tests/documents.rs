@@ -1,7 +1,7 @@
 //! What is written for people: links that lead somewhere, and two READMEs that say the same.
 //!
 //! It reads Markdown as GitHub shows it, line by line; fenced blocks and code are no text. The commands in the pages
-//! are run by `scripts/try-docs`; what the pages say about the source, `tests/tidy.rs` holds against it.
+//! are run by `scripts/try-docs`; what the pages say about the source, `tests/tidy` holds against it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -21,7 +21,7 @@ fn every_file_says_why_it_exists() {
 #[test]
 fn no_file_holds_two_nouns() {
     let mut complaints = Complaints::default();
-    for file in sources("src").into_iter().chain(sources("shim")) {
+    for file in ["src", "shim", "tests", "loadtest", "benches"].into_iter().flat_map(sources) {
         let lines = file.text.lines().count();
         if lines > LINES_MAX {
             complaints.add(

@@ -18,7 +18,7 @@ use crate::clock::{self, Freezes};
 use crate::config::load::Loaded;
 use crate::config::show;
 use crate::config::units::period_text;
-use crate::config::{Readiness, WorkerSource, Workers};
+use crate::config::{Readiness, Recycle, WorkerSource, Workers};
 use crate::engine;
 use crate::engine::data_plane::{DataPlane, Manners, Order};
 use crate::error::Problem;
@@ -168,10 +168,11 @@ impl Running {
             WorkerSource::Spawn(_) | WorkerSource::Sockets(_) => None,
         };
         let functions = noslate.as_ref().map(|_| Arc::new(Functions::default()));
-        let (profiles, mut states) = (Arc::new(profiles), None);
+        let (profiles, mut states, mut recycling) = (Arc::new(profiles), None, Recycle::default());
         let (workers, flusher, census, restarts): (Pin<Box<dyn Future<Output = ()>>>, _, _, _) = match source
         {
             WorkerSource::Spawn(spawn) => {
+                recycling = spawn.recycle;
                 let supervisor = Supervisor::new(spawn, slots.count, start_deadline, port, publisher)?;
                 let (flusher, census) = (supervisor.flusher(), supervisor.census());
                 let restarts = supervisor.restarts();
@@ -242,6 +243,7 @@ impl Running {
         if let Some(known) = profiles.summary() {
             say::info(format_args!("for Noslate's planes: {known}"));
         }
+        recycle::watch(&runtime, recycling, census.clone(), restarts.clone(), config.drain_deadline);
         let drain = Arc::new(Notify::new());
         let admin = admin.map(|admin| {
             let view = admin::View {
@@ -576,5 +578,6 @@ fn left_at_once(signal: i32) -> ExitCode {
 
 mod beside;
 mod news;
+mod recycle;
 mod room;
 mod said;

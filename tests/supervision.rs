@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use warmfront::config::{CommandChoice, Spawn, Transport};
+use warmfront::config::{CommandChoice, Recycle, Spawn, Transport};
 use warmfront::sys;
 use warmfront::upstream::pool::{Address, Pool, Publisher, Worker, WorkerId};
 use warmfront::worker::Mandate;
@@ -96,6 +96,7 @@ impl Plan {
             cwd: None,
             socket_dir: dir.path().to_owned(),
             grace: self.grace,
+            recycle: Recycle::default(),
             backoff: (Duration::from_millis(2), Duration::from_millis(20)),
             stamp: true,
             php_fpm: None,

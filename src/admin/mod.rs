@@ -14,7 +14,6 @@ mod now;
 mod page;
 mod readiness;
 mod scrape;
-mod usage;
 mod view;
 
 use std::cell::RefCell;

@@ -7,12 +7,12 @@ use serde_json::{Map, Value, json};
 
 use super::groups::{FAILED, Named, REFUSED_HEADS, REPLAYS, SHED};
 use super::scrape::Usages;
-use super::usage;
 use super::view::{self, VERSION, View, millis};
 use crate::clock;
 use crate::telemetry::buckets::BOUNDS_US;
 use crate::telemetry::tally::{CLASSES, Count, OUTCOMES, STARTS, Timed, Totals};
 use crate::worker::census::Standing;
+use crate::worker::usage;
 
 /// Requests in flight that are listed: more rows than anybody reads, and an event stays small.
 const LISTED_MAX: usize = 100;

@@ -7,13 +7,13 @@ use super::exposition::Text;
 use super::families as f;
 use super::families::Family;
 use super::groups::{FAILED, Named, REFUSED_HEADS, REPLAYS, SHED};
-use super::usage::{self, Usage};
 use super::view::View;
 use crate::clock;
 use crate::lifecycle::phase::Phase;
 use crate::telemetry::tally::{CLASSES, Count, OUTCOMES, STARTS, Timed, Totals};
 use crate::upstream::functions::Fate;
 use crate::worker::census::{Member, Standing};
+use crate::worker::usage::{self, Usage};
 
 /// How long what the kernel told of proportional memory holds: asking walks page tables, which takes a large
 /// process's milliseconds.

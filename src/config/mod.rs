@@ -195,12 +195,23 @@ pub struct Spawn {
     pub socket_dir: PathBuf,
     /// From TERM to KILL when a worker is stopped.
     pub grace: Duration,
+    /// When one is started again though nothing is wrong with it.
+    pub recycle: Recycle,
     /// First and longest pause between restarts of a worker that keeps exiting.
     pub backoff: (Duration, Duration),
     /// Whether their lines name the requests in flight when they were written.
     pub stamp: bool,
     /// How it is started, if it is a php-fpm.
     pub php_fpm: Option<PhpFpm>,
+}
+
+/// What a worker may have done before it is started again. Never, where nothing is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recycle {
+    /// Requests.
+    pub requests: Option<u64>,
+    /// Memory that its processes take, in bytes; what they share with others counts in part.
+    pub memory: Option<u64>,
 }
 
 /// Who chose the worker command.

@@ -18,7 +18,7 @@ use super::read::{self, Bad};
 use super::units::{period_text, size_text};
 use super::{
     AccessLog, Admin, Affinity, CommandChoice, Config, Congestion, EngineChoice, HeaderPolicy, Limits,
-    Listen, Protocol, Queue, Readiness, Reported, Slots, Spawn, Transport, WorkerSource, Workers,
+    Listen, Protocol, Queue, Readiness, Recycle, Reported, Slots, Spawn, Transport, WorkerSource, Workers,
 };
 use crate::error::Problem;
 
@@ -44,6 +44,8 @@ const SPAWN_ONLY: &[&str] = &[
     "workers.cwd",
     "workers.socket_dir",
     "workers.grace",
+    "workers.max_requests",
+    "workers.max_memory",
     "workers.backoff_min",
     "workers.backoff_max",
     "log.stamp",
@@ -312,6 +314,10 @@ impl Judge<'_> {
             cwd,
             socket_dir: socket_dir.unwrap_or_else(|| facts.temp_dir.clone()),
             grace: self.period("workers.grace"),
+            recycle: Recycle {
+                requests: Some(self.number("workers.max_requests")).filter(|&count| count > 0),
+                memory: Some(self.size("workers.max_memory")).filter(|&bytes| bytes > 0),
+            },
             backoff,
             stamp: self.read("log.stamp", |_, value| read::switch(value)),
             php_fpm: None,

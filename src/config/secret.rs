@@ -76,6 +76,7 @@ impl fmt::Debug for Spawn {
             cwd,
             socket_dir,
             grace,
+            recycle,
             backoff,
             stamp,
             php_fpm,
@@ -91,6 +92,7 @@ impl fmt::Debug for Spawn {
             .field("cwd", cwd)
             .field("socket_dir", socket_dir)
             .field("grace", grace)
+            .field("recycle", recycle)
             .field("backoff", backoff)
             .field("stamp", stamp)
             .field("php_fpm", php_fpm)

@@ -283,6 +283,8 @@ fn spawn_value(path: &str, spawn: &Spawn) -> Option<String> {
         "workers.cwd" => text(spawn.cwd.as_ref()?.as_os_str()),
         "workers.socket_dir" => text(spawn.socket_dir.as_os_str()),
         "workers.grace" => period(spawn.grace),
+        "workers.max_requests" => spawn.recycle.requests.unwrap_or_default().to_string(),
+        "workers.max_memory" => text(OsStr::new(&size_text(spawn.recycle.memory.unwrap_or_default()))),
         "workers.backoff_min" => period(spawn.backoff.0),
         "workers.backoff_max" => period(spawn.backoff.1),
         "log.stamp" => spawn.stamp.to_string(),

@@ -26,6 +26,7 @@ pub mod probe;
 pub mod processes;
 pub mod program;
 mod records;
+pub mod recycle;
 pub mod remap;
 pub mod report;
 pub mod respawn;
@@ -39,6 +40,7 @@ mod stamp;
 mod start;
 pub mod state;
 pub mod supervisor;
+pub mod usage;
 mod words;
 
 /// What the application wants of the workers. It only ever moves down this list.

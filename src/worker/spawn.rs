@@ -313,6 +313,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::Recycle;
 
     fn config(transport: Transport, argv: &[&str], dir: &Path) -> Spawn {
         Spawn {
@@ -325,6 +326,7 @@ mod tests {
             cwd: None,
             socket_dir: dir.to_owned(),
             grace: Duration::from_secs(1),
+            recycle: Recycle::default(),
             backoff: (Duration::from_millis(1), Duration::from_millis(10)),
             stamp: true,
             php_fpm: None,

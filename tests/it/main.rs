@@ -31,6 +31,7 @@ mod php;
 mod policy;
 mod processes;
 mod processes_beside;
+mod recycle;
 #[cfg(feature = "loadtest")]
 mod soak;
 mod streaming;

@@ -144,7 +144,7 @@ const DOORS: [(&str, &[&str]); 43] = [
 const UNSAFE: [&str; 4] = ["src/sys.rs", "src/sys/", "src/engine/uring/ring.rs", "loadtest/fork.rs"];
 
 /// What judges: bytes, facts, `now` and chance come in as arguments.
-const PURE: [&str; 32] = [
+const PURE: [&str; 33] = [
     "src/http1/",
     "src/fc/",
     "src/fastcgi/",
@@ -172,6 +172,7 @@ const PURE: [&str; 32] = [
     "src/worker/lines.rs",
     "src/worker/native/",
     "src/worker/records.rs",
+    "src/worker/recycle.rs",
     "src/worker/respawn.rs",
     "src/worker/stamp.rs",
     "src/worker/state.rs",

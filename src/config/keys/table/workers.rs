@@ -1,7 +1,10 @@
 //! Workers: how they are started, and how they listen.
 
+use super::GIB;
 use crate::config::keys::Key;
-use crate::config::keys::Kind::{AutoOr, Choice, Number, Path, Paths, Period, Switch, Variables, Words};
+use crate::config::keys::Kind::{
+    AutoOr, Choice, Number, Path, Paths, Period, Size, Switch, Variables, Words,
+};
 use crate::config::keys::Zero::{Allowed, Refused};
 use crate::config::{Slots, Transport};
 
@@ -73,6 +76,20 @@ pub(super) const KEYS: &[Key] = &[
         Period(Allowed),
         "10s",
         "Time a stopping worker has from TERM to KILL. 0s kills at once.",
+    ),
+    Key::new(
+        "workers.max_requests",
+        Number(0, 1_000_000_000_000),
+        "0",
+        "Requests behind which a worker is started again, one at a time: it finishes what it has, and no request is \
+         lost. For apps that leak. 0: never.",
+    ),
+    Key::new(
+        "workers.max_memory",
+        Size(0, 1024 * GIB),
+        "0",
+        "Memory of a worker and its children with which it is started again likewise; what processes share is divided \
+         among them. Looked at each second. 0: never.",
     ),
     Key::new(
         "workers.connect_timeout",

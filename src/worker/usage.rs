@@ -11,21 +11,21 @@ use crate::sys;
 
 /// What one process or group uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Usage {
+pub struct Usage {
     /// Processes.
-    pub(super) processes: u64,
+    pub processes: u64,
     /// Resident memory in bytes; pages that processes share count for each.
-    pub(super) resident: u64,
+    pub resident: u64,
     /// Address space in bytes.
-    pub(super) virtual_memory: u64,
+    pub virtual_memory: u64,
     /// Processor time, that of children that have ended included.
-    pub(super) cpu: Duration,
+    pub cpu: Duration,
     /// Descriptors; those of a process that we may not look into are left out.
-    pub(super) fds: u64,
+    pub fds: u64,
 }
 
 /// What each of these process groups uses, by the number of its leader. One that is gone is missing.
-pub(super) fn of_groups(leaders: &[i32]) -> HashMap<i32, Usage> {
+pub fn of_groups(leaders: &[i32]) -> HashMap<i32, Usage> {
     let mut found: HashMap<i32, Usage> = HashMap::new();
     for pid in pids() {
         let Some(stat) = Stat::read(&pid).filter(|stat| leaders.contains(&stat.group)) else { continue };
@@ -35,7 +35,7 @@ pub(super) fn of_groups(leaders: &[i32]) -> HashMap<i32, Usage> {
 }
 
 /// What this process uses.
-pub(super) fn of_self() -> Usage {
+pub fn of_self() -> Usage {
     let mut usage = Usage::default();
     if let Some(stat) = Stat::read("self") {
         usage.add(&Stat { ended_children: 0, ..stat }, "self");
@@ -44,7 +44,7 @@ pub(super) fn of_self() -> Usage {
 }
 
 /// Proportional memory in bytes of each of these process groups. The kernel walks their page tables for it.
-pub(super) fn proportional(leaders: &[i32]) -> HashMap<i32, u64> {
+pub fn proportional(leaders: &[i32]) -> HashMap<i32, u64> {
     let mut found = HashMap::new();
     for pid in pids() {
         let Some(stat) = Stat::read(&pid).filter(|stat| leaders.contains(&stat.group)) else { continue };
@@ -55,7 +55,7 @@ pub(super) fn proportional(leaders: &[i32]) -> HashMap<i32, u64> {
 }
 
 /// Descriptors that this process may hold.
-pub(super) fn fds_max() -> Option<u64> {
+pub fn fds_max() -> Option<u64> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     line.split_whitespace().next()?.parse().ok()

@@ -227,7 +227,16 @@ fn warmfront(way: Way, app: &AppArgs) -> Result<Plan, String> {
     } else {
         give("--access-log", "off".into());
         give("--workers", (app.workers + u32::from(way == Way::Spare)).to_string().into());
-        give("--transport", if way == Way::Tcp { "tcp" } else { "socket" }.into());
+        let transport = match app.app_port.filter(|_| app.socket_command.is_none()) {
+            _ if way == Way::Tcp => "tcp",
+            // One that cannot be told its port cannot be told a socket either: it gets one in the port's place.
+            Some(port) => {
+                give("--app-port", port.to_string().into());
+                "shim"
+            }
+            None => "socket",
+        };
+        give("--transport", transport.into());
     }
     words.extend(build.args.iter().map(OsString::from));
     if app.config.is_none() {
@@ -364,6 +373,18 @@ mod tests {
         let socket = line(Way::Spare);
         assert!(socket.ends_with(" --transport socket --workers 4 -- a -b {socket}"), "{socket}");
         assert!(line(Way::Tcp).ends_with(" --transport tcp --workers 4 -- a {port}"));
+        let deaf = AppArgs {
+            warmfront: Some(own.parse().unwrap()),
+            app_port: Some(3000),
+            socket_command: None,
+            ..app.clone()
+        };
+        let line = |way| warmfront(way, &deaf).unwrap().programs[0].line();
+        assert!(
+            line(Way::Socket).ends_with(" --app-port 3000 --transport shim -- a {port}"),
+            "{}",
+            line(Way::Socket)
+        );
         let spare = AppArgs { warmfront: Some(own.parse().unwrap()), ..app };
         let line = warmfront(Way::Spare, &spare).unwrap().programs[0].line();
         assert!(line.contains(" --workers 3 "), "{line}");

@@ -46,11 +46,15 @@ fn a_worker_that_has_served_enough_is_started_again_one_at_a_time_and_no_request
 fn a_worker_that_has_grown_is_started_again_and_what_it_shares_with_its_children_counts_once() {
     // The children share what they do not change: 40 MiB together, which a sum of resident sizes takes for 160.
     const APP: &str = "
-import http.server, os, signal, socketserver
+import http.server, os, socketserver
 held = [b'x' * (40 << 20)]
+# A child reads until nobody can write any more: it ends with the first process, however that ends.
+reads, writes = os.pipe()
 for _ in range(3):
     if os.fork() == 0:
-        signal.pause()
+        os.close(writes)
+        os.read(reads, 1)
+        os._exit(0)
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
     def do_GET(self):

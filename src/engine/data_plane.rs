@@ -37,6 +37,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// How often that is said.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(5);
+/// How long behind the end of a drain an answer that needs no worker may take.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// What a data-plane thread is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -298,9 +300,13 @@ async fn serve_listener<E: Engine>(
     loop {
         tokio::select! {
             joined = connections.join_next() => if joined.is_none() { return Ok(()) },
-            Ok(_) = orders.wait_for(|&order| order == Order::Leave) => return Ok(()),
+            Ok(_) = orders.wait_for(|&order| order == Order::Leave) => break,
         }
     }
+    // Who waited in the line was refused a moment ago, and still has to hear it.
+    let ended = async { while connections.join_next().await.is_some() {} };
+    let _ = clock::timeout(LAST_WORDS, ended).await;
+    Ok(())
 }
 
 fn accept<C: Stream + 'static, D: Dial>(

@@ -348,6 +348,24 @@ fn requests_that_outlast_the_drain_deadline_are_cut_off_and_said() {
 }
 
 #[test]
+fn requests_that_still_wait_at_the_drain_deadline_are_told_that_the_instance_stops() {
+    let setup = Setup::new().flag("--workers", "1").flag("--concurrency", "1").set("drain.deadline", "300ms");
+    let mut sidecar = setup.with_admin().start_ready();
+    let (mut slow, mut waiting) = (sidecar.client(), sidecar.client());
+    let admin = sidecar.admin();
+    slow.send(get("/slow?ms=60000"));
+    admin.scrape_when("warmfront_requests_in_flight", 1.0);
+    waiting.send(get("/waits"));
+    admin.scrape_when("warmfront_queue_depth", 1.0);
+    sidecar.signal("TERM");
+    let answer = waiting.response();
+    assert_eq!((answer.status(), answer.field("x-warmfront-reason")), (503, Some("stopping")));
+    assert_eq!(sidecar.wait_exit(), 75);
+    sidecar.stderr.wait_for("drain.deadline is over: 1 in flight and 1 waiting were cut off");
+    slow.rest();
+}
+
+#[test]
 fn a_killed_sidecar_takes_its_workers_with_it() {
     let mut sidecar = demo().start();
     let workers: Vec<u32> = sidecar.children().into_iter().map(|(pid, _)| pid).collect();

@@ -134,8 +134,8 @@ fn configuration_page() -> String {
         "# Configuration\n\n\
          <!-- Generated from src/config/keys.rs: WARMFRONT_BLESS=1 cargo test --test tidy -->\n\n\
          Strongest first: flag, environment, file, default. The file is `--config FILE`, else\n\
-         `$WARMFRONT_CONFIG`, else `./warmfront.toml` if it exists. Every key but `workers.env` has a\n\
-         variable: `WARMFRONT_` and its path in capitals, `queue.depth` is `WARMFRONT_QUEUE_DEPTH`.\n\n\
+         `$WARMFRONT_CONFIG`, else `./warmfront.toml` if it exists. Every key but `workers.env` and\n\
+         `noslate.env` has a variable: `WARMFRONT_` and its path in capitals, `queue.depth` is `WARMFRONT_QUEUE_DEPTH`.\n\n\
          `warmfront check` prints every problem with its place and starts nothing; `warmfront config`\n\
          prints every value and where it came from. An unknown key or variable is an error that names\n\
          the nearest valid one. Ready files: [minimal](../configs/minimal.toml), [fc](../configs/fc.toml),\n\

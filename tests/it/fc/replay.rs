@@ -135,16 +135,19 @@ fn fc19_after_pre_stop_nothing_uncertain_is_sent_again() {
 /// request can meet it twice: on the connection that was kept, and in the backlog.
 #[test]
 fn fc19_a_get_that_meets_a_dying_worker_twice_is_answered_by_the_next() {
-    let setup = Setup::run([env!("CARGO_BIN_EXE_warmfront"), "demo-worker"]).flag("--workers", "1");
-    let sidecar = setup.set("workers.backoff_max", "100ms").start_ready();
-    let mut client = sidecar.client();
-    for round in 1..=12 {
-        assert_eq!(client.ask(get("/")).status(), 200);
-        let victims = sidecar.children();
-        let victim = victims.iter().find(|(_, state)| *state != 'Z').expect("a worker").0;
-        signal(victim, "KILL");
-        // Not waited for: the request comes while the process ends.
-        assert_eq!(client.ask(get("/")).status(), 200, "round {round}");
+    for attempt in 1..=3 {
+        let setup = Setup::run([env!("CARGO_BIN_EXE_warmfront"), "demo-worker"]).flag("--workers", "1");
+        let sidecar = setup.set("workers.backoff_max", "100ms").start_ready();
+        let mut client = sidecar.client();
+        // Each costs up to two replays of the ten that so few requests may have.
+        for round in 1..=5 {
+            assert_eq!(client.ask(get("/")).status(), 200);
+            let victims = sidecar.children();
+            let victim = victims.iter().find(|(_, state)| *state != 'Z').expect("a worker").0;
+            signal(victim, "KILL");
+            // Not waited for: the request comes while the process ends.
+            assert_eq!(client.ask(get("/")).status(), 200, "round {round} of attempt {attempt}");
+        }
     }
 }
 

@@ -40,8 +40,6 @@ use crate::subjects::{await_accept, free_address};
 
 /// Concurrent requests per worker: fewer than clients in all, so that the line is used.
 const CONCURRENCY: u32 = 4;
-/// What a living worker costs the sidecar beside its connections: two pipes, and one to wait for its end.
-const LIFE_DESCRIPTORS: u32 = 3;
 /// Memory that buffers kept for reuse may add: 64 of 128 KiB per thread, and as much again for luck.
 const RSS_GROWTH_KIB_MAX: u64 = 48 << 10;
 /// How long the sidecar may take to end once nothing runs any more.
@@ -200,13 +198,13 @@ impl Stage {
     async fn play(&mut self, args: &SoakArgs, pid: u32) -> io::Result<[Calm; 2]> {
         let whole = Duration::from_secs(args.seconds);
         sleep(whole.mul_f64(4.0 / 60.0)).await;
-        let before = self.calm(whole.mul_f64(8.0 / 60.0), pid).await?;
+        let before = self.calm(whole.mul_f64(8.0 / 60.0), pid, args.workers).await?;
         fs::write(&self.switch, "")?;
         self.mood.send_replace(Mood::Wild);
         sleep(whole.mul_f64(38.0 / 60.0)).await;
         fs::remove_file(&self.switch)?;
         sleep(whole.mul_f64(2.0 / 60.0)).await;
-        let after = self.calm(whole.mul_f64(8.0 / 60.0), pid).await?;
+        let after = self.calm(whole.mul_f64(8.0 / 60.0), pid, args.workers).await?;
         self.mood.send_replace(Mood::Over);
         let clients = &mut self.clients;
         let ended = async { while clients.join_next().await.is_some() {} };
@@ -216,14 +214,23 @@ impl Stage {
         Ok([before, after])
     }
 
-    /// A calm phase; at its end nothing is connected and the sidecar is looked at.
-    async fn calm(&self, length: Duration, pid: u32) -> io::Result<Calm> {
+    /// A calm phase; at its end nothing is connected, all `workers` live, and the sidecar is looked at.
+    async fn calm(&self, length: Duration, pid: u32, workers: u32) -> io::Result<Calm> {
         // What was begun wildly ends first, and nobody's connections are older than the phase.
         self.rest().await;
         self.board.calm_us.borrow_mut().clear();
         self.mood.send_replace(Mood::Calm);
         sleep(length).await;
         self.rest().await;
+        // One between two lives lacks its pipes, and who is looked at then seems to hold more later.
+        let deadline = Instant::now() + CHANGE_TIMEOUT;
+        while cpu::children(pid)?.len() < workers as usize {
+            if Instant::now() > deadline {
+                self.accuse(format!("not all of {workers} workers live"));
+                break;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
         let (descriptors, rss_kib) = (fs::read_dir(format!("/proc/{pid}/fd"))?.count(), cpu::rss_kib(pid)?);
         Ok(Calm::new(self.board.calm_us.take(), descriptors, rss_kib))
     }
@@ -277,9 +284,8 @@ fn judge_process(end: &str, log: &str, calms: &[Calm; 2], args: &SoakArgs) -> Ve
     let bad = ["panicked", "overflow", "please report this as a bug"];
     texts.extend(log.lines().filter(|line| bad.iter().any(|word| line.contains(word))).map(str::to_owned));
     let [before, after] = calms;
-    // From moment to moment, idle connections differ by as many as there are slots, and a worker between two lives has
-    // none of what one that lives costs.
-    let spare = (args.workers * (CONCURRENCY + LIFE_DESCRIPTORS)) as usize;
+    // Idle connections to workers differ from moment to moment, by as many as there are slots.
+    let spare = (args.workers * CONCURRENCY) as usize;
     if after.descriptors > before.descriptors + spare {
         texts.push(format!("descriptors: {} before, {} after", before.descriptors, after.descriptors));
     }
